@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* change.h - the changes of a page table that are in progress */
+#ifndef HMM_CHANGE_H
+#define HMM_CHANGE_H
+
+#include "hmm.h"
+
+/*
+ * Room for distinct changes at one time.  A change is never refused: with all
+ * slots taken the set answers for more than is true, never for less.
+ */
+#define HMM_CHANGES 64
+
+struct hmm_change {
+	unsigned long start, end;
+	uint64_t owner; /* the thread that makes it, 0 if not known */
+	uint64_t gen;	/* the barrier generation it was opened in */
+};
+
+struct hmm_changes {
+	struct hmm_change slot[HMM_CHANGES];
+	unsigned int nr;
+	unsigned int unlisted; /* started with no slot left: overlap anything */
+	uint64_t gen;
+};
+
+/* Changes whose end will be told: start and end come in pairs. */
+void hmm_changes_start(struct hmm_changes *c, unsigned long start,
+		       unsigned long end);
+void hmm_changes_end(struct hmm_changes *c, unsigned long start,
+		     unsigned long end);
+
+/* Changes whose end nobody tells: open until their owner or a barrier closes. */
+void hmm_changes_open(struct hmm_changes *c, unsigned long start,
+		      unsigned long end, uint64_t owner);
+void hmm_changes_close_owner(struct hmm_changes *c, uint64_t owner);
+/* Everything opened so far is older than the generation this returns. */
+uint64_t hmm_changes_mark(struct hmm_changes *c);
+void hmm_changes_close_before(struct hmm_changes *c, uint64_t gen);
+
+bool hmm_changes_overlap(const struct hmm_changes *c, unsigned long start,
+			 unsigned long end);
+
+#endif

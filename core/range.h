@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* range.h - what walk.c needs of range.c */
+#ifndef HMM_RANGE_H
+#define HMM_RANGE_H
+
+#include "host.h"
+
+static inline unsigned int hmm_range_shift(const struct hmm_range *range)
+{
+	return range->page_shift ? range->page_shift : PAGE_SHIFT;
+}
+
+/*
+ * Sample the sequence and become valid, to be taken back by any overlapping
+ * change that starts from now on.  Before the first entry is read.
+ * 0; -EBUSY a change is in progress; -EFAULT dead.
+ */
+int hmm_range_arm(struct hmm_range *range);
+/* What was read is not to be used. */
+void hmm_range_disarm(struct hmm_range *range);
+
+#endif

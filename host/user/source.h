@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * source.h - what tells libhmm that the process's page table changes
+ *
+ * Every source is a counter, a ring and a barrier.
+ *
+ *  - The counter counts up, in memory that we can read, before a change begins
+ *    (a weaker source: before the one who makes it goes on).
+ *  - The ring has a record of each change, in order.  Counter first, then
+ *    record: with the counter read and every record taken that it counts,
+ *    nothing has started that we don't know of.
+ *  - The barrier returns once every change that was counted before it was
+ *    called has ended.
+ */
+#ifndef HMM_SOURCE_H
+#define HMM_SOURCE_H
+
+#include "port.h"
+
+/* What a record says about the life of its change. */
+enum hmm_event_phase {
+	HMM_EVENT_OPEN,		/* it started; nobody will tell when it ends */
+	HMM_EVENT_START,	/* it started; an HMM_EVENT_END will follow */
+	HMM_EVENT_END,		/* the end of an equal HMM_EVENT_START */
+	HMM_EVENT_PAST,		/* it started and ended */
+};
+
+/**
+ * struct hmm_event - one record, as the host takes it from a source
+ * @start: page aligned
+ * @end: page aligned, exclusive; [0, ~0ul) if records were lost
+ * @owner: for HMM_EVENT_OPEN the thread (gettid()) that makes the change: it
+ *	has ended once that thread runs in user space again.  0 if not known
+ * @phase: see above
+ * @kind: the cause, if known
+ */
+struct hmm_event {
+	unsigned long start, end;
+	uint64_t owner;
+	enum hmm_event_phase phase;
+	enum hmm_change_kind kind;
+};
+
+struct hmm_source;
+
+typedef void (*hmm_event_fn)(void *ctx, const struct hmm_event *event);
+
+/**
+ * struct hmm_source_ops - a source
+ * @name: for HMM_SOURCE
+ * @misses: what it does not see, a sentence for the user; "" if nothing
+ * @level: see struct hmm_mm_info
+ */
+struct hmm_source_ops {
+	const char *name;
+	const char *misses;
+	int level;
+
+	/*
+	 * Attach to the calling process.  why: room for a sentence for the user
+	 * (what is missing, what to do) if this fails.  0 or -errno.
+	 */
+	int (*attach)(struct hmm_source **srcp, char *why, size_t size);
+	void (*detach)(struct hmm_source *src);
+	/*
+	 * In a fork's child: close what the child inherited, without touching
+	 * what is the parent's.  Called in pthread_atfork()'s child handler by
+	 * the only thread; must not take locks that another thread may have held.
+	 */
+	void (*forked)(struct hmm_source *src);
+
+	/*
+	 * Hand every record that is ready to fn, in order, and set *consumed to
+	 * the counter's value up to which this and earlier calls did.  Lost
+	 * records are one event over everything (kind HMM_CHANGE_LOST).  Called
+	 * under the host's drain lock; neither sleeps nor calls the library.
+	 * 0; -errno if the source has failed: nothing it says counts any more.
+	 */
+	int (*drain)(struct hmm_source *src, hmm_event_fn fn, void *ctx,
+		     uint64_t *consumed);
+
+	/*
+	 * May sleep, and does as long as a change does; called by one thread at
+	 * a time, never under a lock.  0 or -errno: then nothing was learnt.
+	 */
+	int (*barrier)(struct hmm_source *src, char *why, size_t size);
+
+	/*
+	 * Changes of [start, end) must be seen from now on.  NULL if all are
+	 * anyway.  May sleep; called by several threads at a time.
+	 */
+	int (*cover)(struct hmm_source *src, unsigned long start,
+		     unsigned long end);
+};
+
+/* The public part of a source; the source's own struct begins with it. */
+struct hmm_source {
+	const struct hmm_source_ops *ops;
+	const char *mechanism;		/* how it is attached, in a few words */
+	const uint64_t *started;	/* the counter */
+	int event_fd;			/* polls readable when there are records */
+};
+
+/* All of them, best first; ends with NULL. */
+extern const struct hmm_source_ops *const hmm_sources[];
+extern const struct hmm_source_ops hmm_source_kvm;
+extern const struct hmm_source_ops hmm_source_uffd;
+
+#endif
