@@ -26,7 +26,7 @@ SAN_FLAGS := $(if $(filter asan,$(SAN)),-fsanitize=address$(comma)undefined -fno
 SAN_FLAGS += $(if $(filter tsan,$(SAN)),-fsanitize=thread)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 CFLAGS ?= -O2 -g
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -fPIC -fvisibility=hidden \
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -fPIC \
 	$(WARN) $(if $(DEBUG)$(SAN),-DHMM_DEBUG) $(SAN_FLAGS) $(CFLAGS) \
 	-Iinclude -Icore -Ihost/user -Idevice -I$O/gen -MMD -MP
 ALL_LDFLAGS = -pthread $(SAN_FLAGS) $(LDFLAGS)
@@ -104,7 +104,7 @@ $O/hmm: $(TOOL_OBJ) $(LIB_A)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljson-c $(LIBS) -lm
 
 $O/libhmm-agent.so: $(AGENT_OBJ) $O/libdmirror.a $(LIB_A)
-	$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ -ljson-c $(LIBS) -lm
+	$(CC) $(ALL_LDFLAGS) -shared -Wl,--exclude-libs,ALL -o $@ $^ -ljson-c $(LIBS) -lm
 
 $O/examples/%: examples/%.c $(LIB_A) $O/libdmirror.a
 	@mkdir -p $(@D)

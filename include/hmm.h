@@ -575,6 +575,9 @@ int hmm_mm_detach(struct mm_struct *mm);
  * @pfns_virtual: without CAP_SYS_ADMIN entries carry virtual page numbers
  * @dead: the mm is dead
  * @changes: changes that were seen, by enum hmm_change_kind
+ * @started: how many changes the source has counted
+ * @told: up to which count the mirrors have been told; an entry that a driver
+ *	installed properly is current, or @told is behind @started
  * @barriers: how often the end of changes had to be awaited by a barrier
  * @lost: how often events were lost, each one an invalidation of everything
  */
@@ -587,6 +590,8 @@ struct hmm_mm_info {
 	bool pfns_virtual;
 	bool dead;
 	uint64_t changes[HMM_CHANGE_KIND_MAX];
+	uint64_t started;
+	uint64_t told;
 	uint64_t barriers;
 	uint64_t lost;
 };
