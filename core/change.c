@@ -9,6 +9,9 @@
 #include "change.h"
 #include "interval.h"
 
+/* The generation of a change whose end will be told: no barrier closes it. */
+#define TOLD (~0ull)
+
 void hmm_changes_start(struct hmm_changes *c, unsigned long start,
 		       unsigned long end)
 {
@@ -16,7 +19,11 @@ void hmm_changes_start(struct hmm_changes *c, unsigned long start,
 		c->unlisted++;
 		return;
 	}
-	c->slot[c->nr++] = (struct hmm_change){ .start = start, .end = end };
+	c->slot[c->nr++] = (struct hmm_change){
+		.start = start,
+		.end = end,
+		.gen = TOLD,
+	};
 }
 
 void hmm_changes_end(struct hmm_changes *c, unsigned long start,
@@ -29,7 +36,8 @@ void hmm_changes_end(struct hmm_changes *c, unsigned long start,
 	 * whichever ends first takes the slot, and the other stays unlisted.
 	 */
 	for (i = 0; i < c->nr; i++) {
-		if (c->slot[i].start != start || c->slot[i].end != end)
+		if (c->slot[i].start != start || c->slot[i].end != end ||
+		    c->slot[i].gen != TOLD)
 			continue;
 		c->slot[i] = c->slot[--c->nr];
 		return;
@@ -38,55 +46,79 @@ void hmm_changes_end(struct hmm_changes *c, unsigned long start,
 		c->unlisted--;
 }
 
-void hmm_changes_open(struct hmm_changes *c, unsigned long start,
-		      unsigned long end, uint64_t owner)
+static void forget_all(struct hmm_changes *c)
+{
+	c->nr = 0;
+	c->unlisted = 0;
+}
+
+/* Take out one that touches the new one, and let that grow over it. */
+static bool absorb(struct hmm_changes *c, struct hmm_change *new)
 {
 	unsigned int i;
 
-	/* Neighbours become one: their union claims no address in excess. */
 	for (i = 0; i < c->nr; i++) {
 		struct hmm_change *s = &c->slot[i];
 
-		if (start > s->end || s->start > end)
+		if (s->gen == TOLD || new->start > s->end ||
+		    s->start > new->end)
 			continue;
-		if (s->start < start)
-			start = s->start;
-		if (s->end > end)
-			end = s->end;
-		if (s->owner != owner)
-			owner = 0;
+		if (s->start < new->start)
+			new->start = s->start;
+		if (s->end > new->end)
+			new->end = s->end;
+		if (s->owner != new->owner)
+			new->owner = 0;
 		*s = c->slot[--c->nr];
-		i = (unsigned int)-1;
+		return true;
 	}
-	if (c->nr == HMM_CHANGES) {
-		c->nr = 0;
-		start = 0;
-		end = ~0ul;
-		owner = 0;
-	}
-	c->slot[c->nr++] = (struct hmm_change){
+	return false;
+}
+
+void hmm_changes_open(struct hmm_changes *c, unsigned long start,
+		      unsigned long end, uint64_t owner)
+{
+	struct hmm_change new = {
 		.start = start,
 		.end = end,
 		.owner = owner,
 		.gen = c->gen,
 	};
+
+	/* Neighbours become one: their union claims no address in excess. */
+	while (absorb(c, &new))
+		;
+	if (c->nr == HMM_CHANGES) {
+		new.start = 0;
+		new.end = ~0ul;
+		new.owner = 0;
+	}
+	if (new.start == 0 && new.end == ~0ul)
+		forget_all(c);
+	c->slot[c->nr++] = new;
 }
 
-void hmm_changes_close_owner(struct hmm_changes *c, uint64_t owner)
+bool hmm_changes_close_owner(struct hmm_changes *c, uint64_t owner)
 {
-	unsigned int i = 0;
+	unsigned int i = 0, nr = c->nr;
 
 	while (i < c->nr) {
-		if (c->slot[i].owner == owner)
+		if (c->slot[i].owner == owner && c->slot[i].gen != TOLD)
 			c->slot[i] = c->slot[--c->nr];
 		else
 			i++;
 	}
+	return c->nr != nr;
 }
 
 uint64_t hmm_changes_mark(struct hmm_changes *c)
 {
-	return ++c->gen;
+	unsigned int i;
+
+	for (i = 0; i < c->nr; i++)
+		if (c->slot[i].gen != TOLD)
+			return ++c->gen;
+	return 0;
 }
 
 void hmm_changes_close_before(struct hmm_changes *c, uint64_t gen)

@@ -14,7 +14,7 @@
 struct hmm_change {
 	unsigned long start, end;
 	uint64_t owner; /* the thread that makes it, 0 if not known */
-	uint64_t gen;	/* the barrier generation it was opened in */
+	uint64_t gen;	/* the barrier generation it was opened in, or TOLD */
 };
 
 struct hmm_changes {
@@ -30,11 +30,19 @@ void hmm_changes_start(struct hmm_changes *c, unsigned long start,
 void hmm_changes_end(struct hmm_changes *c, unsigned long start,
 		     unsigned long end);
 
-/* Changes whose end nobody tells: open until their owner or a barrier closes. */
+/*
+ * Changes whose end nobody tells: open until their owner or a barrier closes
+ * them.  [0, ~0ul) says that nothing is known: it takes the place of all
+ * others, and ends that come late for those are ignored.
+ */
 void hmm_changes_open(struct hmm_changes *c, unsigned long start,
 		      unsigned long end, uint64_t owner);
-void hmm_changes_close_owner(struct hmm_changes *c, uint64_t owner);
-/* Everything opened so far is older than the generation this returns. */
+/* True if any was closed. */
+bool hmm_changes_close_owner(struct hmm_changes *c, uint64_t owner);
+/*
+ * Everything opened so far is older than the generation that this returns;
+ * 0 if nothing is open.
+ */
 uint64_t hmm_changes_mark(struct hmm_changes *c);
 void hmm_changes_close_before(struct hmm_changes *c, uint64_t gen);
 

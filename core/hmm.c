@@ -73,10 +73,13 @@ void hmm_invalidate_open(struct hmm *hmm, unsigned long start,
 
 void hmm_invalidate_close_owner(struct hmm *hmm, uint64_t owner)
 {
+	bool closed;
+
 	spin_lock(&hmm->lock);
-	hmm_changes_close_owner(&hmm->changes, owner);
+	closed = hmm_changes_close_owner(&hmm->changes, owner);
 	spin_unlock(&hmm->lock);
-	wake_up_all(&hmm->wq);
+	if (closed)
+		wake_up_all(&hmm->wq);
 }
 
 uint64_t hmm_barrier_begin(struct hmm *hmm)
