@@ -1,63 +1,75 @@
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
-#   make            libhmm, the hmm command, examples
-#   make deps       install what building and testing needs (Debian, root)
-#   make demo       run real programs under a software device
-#   make check      all tests; says what it skipped, and why
-#   make install    to DESTDIR and PREFIX
+#   make             libhmm, the hmm command, the examples
+#   make demo        install what is missing, build, run real programs
+#   make check       install what is missing, build, run all tests
+#   make lint        format, compiler warnings of clang, static analysis
+#   make install     to $(DESTDIR)$(PREFIX); make uninstall takes it back
+#   make format      run clang-format over the tree
 #
-# Variants: SAN=asan or SAN=tsan builds with sanitizers, DEBUG=1 with
-# assertions; each goes to a directory of its own under build/.
+# Variants: SAN=asan or SAN=tsan builds with sanitizers, DEBUG=1 with the
+# assertions of the core; each goes to a directory of its own under $O.
 
 VERSION := 0.1.0
+SOVERSION := 0
+
 PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+
 CC = gcc
 CLANG ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+OBJCOPY ?= objcopy
+INSTALL ?= install
 
 SAN ?=
 DEBUG ?=
 O := build$(if $(SAN),/$(SAN))$(if $(DEBUG),/debug)
 
-SAN_FLAGS := $(if $(filter asan,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined)
-comma := ,
-SAN_FLAGS := $(if $(filter asan,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined)
-SAN_FLAGS += $(if $(filter tsan,$(SAN)),-fsanitize=thread)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SAN_tsan := -fsanitize=thread
 CFLAGS ?= -O2 -g
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -fPIC \
-	$(WARN) $(if $(DEBUG)$(SAN),-DHMM_DEBUG) $(SAN_FLAGS) $(CFLAGS) \
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -fPIC $(WARN) \
+	$(if $(DEBUG)$(SAN),-DHMM_DEBUG) $(SAN_$(SAN)) $(CPPFLAGS) $(CFLAGS) \
 	-Iinclude -Icore -Ihost/user -Idevice -I$O/gen -MMD -MP
-ALL_LDFLAGS = -pthread $(SAN_FLAGS) $(LDFLAGS)
+ALL_LDFLAGS = -pthread $(SAN_$(SAN)) $(LDFLAGS)
 LIBS := -lbpf -lelf -lz
 
-LIB_SRC := $(wildcard core/*.c) $(filter-out %.bpf.c %_monitor.c,$(wildcard host/user/*.c))
+# ---- What is built of what --------------------------------------------------
+
+LIB_SRC := $(wildcard core/*.c) \
+	$(filter-out %.bpf.c %_monitor.c,$(wildcard host/user/*.c))
 LIB_ASM := $(wildcard host/user/*.S)
 DEV_SRC := $(wildcard device/*.c)
 AGENT_SRC := $(wildcard tools/agent*.c)
 TOOL_SRC := $(filter-out $(AGENT_SRC),$(wildcard tools/*.c))
-TEST_SRC := $(wildcard tests/unit/*.c)
-EXAMPLE_SRC := $(wildcard examples/*.c)
 
 obj = $(patsubst %,$O/obj/%.o,$(basename $(1)))
 LIB_OBJ := $(call obj,$(LIB_SRC) $(LIB_ASM))
 DEV_OBJ := $(call obj,$(DEV_SRC))
 TOOL_OBJ := $(call obj,$(TOOL_SRC))
 AGENT_OBJ := $(call obj,$(AGENT_SRC))
-TESTS := $(patsubst tests/unit/%.c,$O/tests/%,$(TEST_SRC))
-EXAMPLES := $(patsubst examples/%.c,$O/examples/%,$(EXAMPLE_SRC))
+TESTS := $(patsubst tests/unit/%.c,$O/tests/%,$(wildcard tests/unit/*.c))
+EXAMPLES := $(patsubst examples/%.c,$O/examples/%,$(wildcard examples/*.c))
 
 LIB_SO := $O/libhmm.so.$(VERSION)
 LIB_A := $O/libhmm.a
+LIB_ALL := $O/libhmm-internal.a
+DEV_A := $O/libdmirror.a
+HMM := $(if $(TOOL_SRC),$O/hmm)
+AGENT := $(if $(AGENT_SRC),$O/libhmm-agent.so)
 
 .PHONY: all
-all: $(LIB_SO) $(LIB_A) $(if $(TOOL_SRC),$O/hmm) $(if $(AGENT_SRC),$O/libhmm-agent.so) $(EXAMPLES)
+all: $(LIB_SO) $(LIB_A) $(HMM) $(AGENT) $(EXAMPLES)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-# ---- the library ----------------------------------------------------------
+# ---- The library ------------------------------------------------------------
 
 $O/obj/%.o: %.c | gen
 	@mkdir -p $(@D)
@@ -68,60 +80,153 @@ $O/obj/%.o: %.S | gen
 	$(CC) $(ALL_CFLAGS) -I$O -c -o $@ $<
 
 $(LIB_SO): $(LIB_OBJ) libhmm.map
-	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libhmm.so.0 \
+	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libhmm.so.$(SOVERSION) \
 		-Wl,--version-script=libhmm.map -o $@ $(LIB_OBJ) $(LIBS)
-	ln -sf $(@F) $O/libhmm.so.0
-	ln -sf libhmm.so.0 $O/libhmm.so
+	ln -sf $(@F) $O/libhmm.so.$(SOVERSION)
+	ln -sf $(@F) $O/libhmm.so
 
-$(LIB_A): $(LIB_OBJ)
-	rm -f $@ && ar rcs $@ $^
+# The archive that is installed shows the symbols of libhmm.map and no other,
+# as the shared library does; the tests look inside and get all of them.
+$(LIB_A): $(LIB_OBJ) libhmm.map
+	@mkdir -p $O/gen
+	sed -n 's/^\t\([a-z_]*\);$$/\1/p' libhmm.map > $O/gen/public
+	$(LD) -r -o $O/gen/libhmm.o $(LIB_OBJ)
+	$(OBJCOPY) --keep-global-symbols=$O/gen/public $O/gen/libhmm.o
+	rm -f $@ && $(AR) rcs $@ $O/gen/libhmm.o
 
-# Generated: the BPF program's skeleton.  Everything compiled waits for it.
+$(LIB_ALL): $(LIB_OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+
+# Generated headers; everything that is compiled waits for them.
+GEN := $(patsubst host/user/%.bpf.c,$O/gen/%.skel.h,$(wildcard host/user/*.bpf.c)) \
+	$O/gen/driver_loop.h
 .PHONY: gen
-gen: $O/gen/source_kvm.skel.h
+gen: $(GEN)
 
-$O/gen/source_kvm.bpf.o: host/user/source_kvm.bpf.c $(wildcard host/user/source_kvm*.h)
+$O/gen/%.bpf.o: host/user/%.bpf.c $(wildcard host/user/*.h)
 	@mkdir -p $(@D)
 	$(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror \
 		-I/usr/include/x86_64-linux-gnu -Ihost/user -c -o $@ $<
 
-$O/gen/source_kvm.skel.h: $O/gen/source_kvm.bpf.o
-	$(BPFTOOL) gen skeleton $< name source_kvm_bpf > $@
+$O/gen/%.skel.h: $O/gen/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+# The driver loop of hmm.h's documentation, as code: drop the comment's frame.
+$O/gen/driver_loop.h: include/hmm.h
+	@mkdir -p $(@D)
+	sed -n '/\.\. begin driver loop/,/\.\. end driver loop/{/\.\. /d;s/^ \*\t\{0,1\}//;p}' \
+		$< > $@
 
 # The uffd monitor is a program of its own, carried inside the library.
 $O/uffd-monitor: host/user/uffd_monitor.c $(wildcard host/user/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g0 -s -Iinclude -Icore -Ihost/user -o $@ $<
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) -O2 -g0 -s \
+		-Iinclude -Icore -Ihost/user -o $@ $<
 
 $(call obj,host/user/uffd_monitor_blob.S): $O/uffd-monitor
 
-# ---- the device, the command, the agent -----------------------------------
+# ---- The device, the command, the agent, the examples -----------------------
 
-$O/libdmirror.a: $(DEV_OBJ)
-	rm -f $@ && ar rcs $@ $^
+$(DEV_A): $(DEV_OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
 
 $O/hmm: $(TOOL_OBJ) $(LIB_A)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljson-c $(LIBS) -lm
 
-$O/libhmm-agent.so: $(AGENT_OBJ) $O/libdmirror.a $(LIB_A)
-	$(CC) $(ALL_LDFLAGS) -shared -Wl,--exclude-libs,ALL -o $@ $^ -ljson-c $(LIBS) -lm
+$O/libhmm-agent.so: $(AGENT_OBJ) $(DEV_A) $(LIB_A)
+	$(CC) $(ALL_LDFLAGS) -shared -Wl,--exclude-libs,ALL -o $@ $^ \
+		-ljson-c $(LIBS) -lm
 
-$O/examples/%: examples/%.c $(LIB_A) $O/libdmirror.a
+$O/examples/%: examples/%.c $(LIB_A) $(DEV_A)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $O/libdmirror.a $(LIB_A) $(LIBS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(DEV_A) $(LIB_A) $(LIBS)
 
-# ---- tests: each file of tests/unit is a program ----------------------------
+# ---- Tests ------------------------------------------------------------------
 
-$O/tests/%: tests/unit/%.c $(LIB_A) $O/libdmirror.a
+# Each file of tests/unit is a program.
+$O/tests/%: tests/unit/%.c $(LIB_ALL) $(DEV_A) | gen
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Itests $(ALL_LDFLAGS) -o $@ $< \
-		$O/libdmirror.a $(LIB_A) -lcmocka $(LIBS)
+		$(DEV_A) $(LIB_ALL) -lcmocka $(LIBS)
 
 .PHONY: tests
 tests: $(TESTS)
 
+# A directory of tests/ with rules of its own has tests/NAME/NAME.mk, with a
+# target NAME-check that "make check" runs.
+SUITES := $(wildcard tests/*/*.mk)
+-include $(SUITES)
+
+CODE := include core host device tools examples tests
+
+.PHONY: deps check lint format demo
+deps:
+	scripts/install-deps.sh all
+
+check: deps
+	O=$O scripts/run-tests.sh
+
+lint:
+	O=$O scripts/lint.sh
+
+format:
+	clang-format -i $(shell find $(CODE) -name '*.[ch]')
+
+demo:
+	scripts/install-deps.sh demo
+	$(MAKE) all
+	O=$O scripts/demo.sh
+
+# The core for the kernel, against the newest installed headers: it has to
+# compile there unchanged.  Nothing is loaded, hence an object is enough.
+KERNEL ?= $(lastword $(shell ls -d /lib/modules/*/build 2>/dev/null | sort -V))
+.PHONY: kernel-compile
+kernel-compile:
+	rm -rf $O/kernel && mkdir -p $O/kernel
+	cp include/hmm.h core/*.[ch] host/kernel/* $O/kernel
+	# MAKEFLAGS carries our O=, which means something else there.
+	MAKEFLAGS= $(MAKE) -C $(KERNEL) M=$(abspath $O/kernel) W=1 hmm_core.o
+
+# ---- Install ----------------------------------------------------------------
+
+MAN1 := $(wildcard man/*.1)
+MAN3 := $(wildcard man/*.3)
+MAN7 := $(wildcard man/*.7)
+D = $(DESTDIR)
+
+$O/libhmm.pc: libhmm.pc.in Makefile
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
+		-e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' $< > $@
+
+.PHONY: install uninstall $O/libhmm.pc
+install: all $O/libhmm.pc
+	$(INSTALL) -d $D$(BINDIR) $D$(LIBDIR)/pkgconfig $D$(LIBDIR)/hmm \
+		$D$(INCLUDEDIR) $D$(MANDIR)/man1 $D$(MANDIR)/man3 $D$(MANDIR)/man7
+	$(INSTALL) -m 644 include/*.h $D$(INCLUDEDIR)
+	$(INSTALL) -m 755 $(LIB_SO) $D$(LIBDIR)
+	ln -sf libhmm.so.$(VERSION) $D$(LIBDIR)/libhmm.so.$(SOVERSION)
+	ln -sf libhmm.so.$(VERSION) $D$(LIBDIR)/libhmm.so
+	$(INSTALL) -m 644 $(LIB_A) $D$(LIBDIR)
+	$(INSTALL) -m 644 $O/libhmm.pc $D$(LIBDIR)/pkgconfig
+	$(if $(HMM),$(INSTALL) -m 755 $(HMM) $D$(BINDIR))
+	$(if $(AGENT),$(INSTALL) -m 755 $(AGENT) $D$(LIBDIR)/hmm)
+	$(INSTALL) -m 644 $(MAN1) $D$(MANDIR)/man1
+	$(INSTALL) -m 644 $(MAN3) $D$(MANDIR)/man3
+	$(INSTALL) -m 644 $(MAN7) $D$(MANDIR)/man7
+
+uninstall:
+	rm -f $D$(BINDIR)/hmm $D$(LIBDIR)/hmm/libhmm-agent.so \
+		$D$(LIBDIR)/libhmm.so* $D$(LIBDIR)/libhmm.a \
+		$D$(LIBDIR)/pkgconfig/libhmm.pc \
+		$(patsubst include/%,$D$(INCLUDEDIR)/%,$(wildcard include/*.h)) \
+		$(patsubst man/%,$D$(MANDIR)/man1/%,$(MAN1)) \
+		$(patsubst man/%,$D$(MANDIR)/man3/%,$(MAN3)) \
+		$(patsubst man/%,$D$(MANDIR)/man7/%,$(MAN7))
+	rmdir $D$(LIBDIR)/hmm 2>/dev/null || true
+
 .PHONY: clean
 clean:
-	rm -rf build
+	rm -rf $O
 
--include $(shell find $O/obj $O/tests -name '*.d' 2>/dev/null)
+-include $(shell find $O/obj $O/tests $O/examples -name '*.d' 2>/dev/null)

@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT OR GPL-2.0
+#
+# install-deps.sh demo|all - install the Debian packages that are missing
+#
+# This is the one place that names them.  Needs root to install; without it,
+# says what to install and fails only if nothing can be built.
+set -eu
+
+# To build libhmm and the hmm command.
+BUILD='gcc libc6-dev make clang bpftool libbpf-dev libelf-dev zlib1g-dev
+	libjson-c-dev'
+# What "make demo" runs under the software device, besides the compiler.
+DEMO='sqlite3'
+# To test: unit tests, stacks of what hangs, the core in the kernel's clothes,
+# installed headers, man pages, format and static analysis.
+CHECK='libcmocka-dev gdb linux-headers-amd64 pkg-config man-db valgrind
+	clang-format clang-tidy cppcheck'
+
+missing()
+{
+	for package; do
+		case $(dpkg-query -W -f='${db:Status-Abbrev}' "$package" \
+			2>/dev/null) in
+		ii*) ;;
+		*) printf '%s ' "$package" ;;
+		esac
+	done
+}
+
+case ${1-all} in
+demo) wanted="$BUILD $DEMO" ;;
+all) wanted="$BUILD $DEMO $CHECK" ;;
+*) echo "usage: $0 demo|all" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "This is no Debian; hmm needs what Debian calls:" $wanted
+	exit 0
+fi
+need=$(missing $wanted)
+if [ -z "$need" ]; then
+	exit 0
+fi
+if [ "$(id -u)" != 0 ]; then
+	echo "Not root; to install what is missing: apt-get install $need"
+	[ -z "$(missing $BUILD)" ]
+	exit
+fi
+echo "Installing $need"
+export DEBIAN_FRONTEND=noninteractive
+# Lists may be absent (a fresh container) or point to what is gone.
+apt-get -qq update
+apt-get -qq install --no-install-recommends -y $need </dev/null
