@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * events.c - from a source's records to the core and to the mirrors
+ */
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mm.h"
+
+/* How often to look again for a record that is counted but not there yet. */
+#define RECORD_TRIES 200
+
+/* A barrier that fails is tried again as long as someone may be waiting. */
+#define BARRIER_RETRY_MS 10
+#define BARRIER_TRIES (HMM_RANGE_DEFAULT_TIMEOUT / BARRIER_RETRY_MS)
+
+/* ---- Taking records ----------------------------------------------------- */
+
+/* Leave an update for the watcher.  Bounded: many become one for everything. */
+static void put_pending(struct hmm_events *ev, const struct hmm_event *event)
+{
+	if (ev->tail - ev->head == HMM_PENDING) {
+		struct hmm_update *last =
+			&ev->pending[(ev->tail - 1) % HMM_PENDING];
+
+		last->start = 0;
+		last->end = TASK_SIZE;
+		last->kind = HMM_CHANGE_OTHER;
+		return;
+	}
+	ev->pending[ev->tail++ % HMM_PENDING] = (struct hmm_update){
+		.start = event->start,
+		.end = event->end < TASK_SIZE ? event->end : TASK_SIZE,
+		.event = HMM_UPDATE_INVALIDATE,
+		.kind = event->kind,
+		.blockable = true,
+	};
+}
+
+static void take(void *ctx, const struct hmm_event *event)
+{
+	struct mm_struct *mm = ctx;
+	struct hmm *hmm = &mm->hmm;
+
+	switch (event->phase) {
+	case HMM_EVENT_OPEN:
+		hmm_invalidate_open(hmm, event->start, event->end,
+				    event->owner);
+		break;
+	case HMM_EVENT_START:
+		hmm_invalidate_start(hmm, event->start, event->end);
+		break;
+	case HMM_EVENT_END:
+		hmm_invalidate_end(hmm, event->start, event->end);
+		return;
+	case HMM_EVENT_PAST:
+		hmm_invalidate_past(hmm, event->start, event->end);
+		break;
+	}
+	mm->events.counts[event->kind]++;
+	if (READ_ONCE(hmm->mirrors))
+		put_pending(&mm->events, event);
+}
+
+/* Take what is ready.  True if something was left for the watcher. */
+static bool drain(struct mm_struct *mm)
+{
+	struct hmm_events *ev = &mm->events;
+	uint64_t consumed;
+	bool work;
+	int ret = 0;
+
+	pthread_mutex_lock(&ev->drain_lock);
+	if (!ev->failed) {
+		consumed = mm->hmm.consumed;
+		ret = mm->src->ops->drain(mm->src, take, mm, &consumed);
+		hmm_advance(&mm->hmm, consumed);
+		ev->failed = ret;
+	}
+	work = ev->head != ev->tail;
+	pthread_mutex_unlock(&ev->drain_lock);
+	if (ret) {
+		pr_err("hmm: source %s failed (%s): changes can't be seen any more, the mm is dead; detach and attach again",
+		       mm->src->ops->name, strerror(-ret));
+		hmm_kill(&mm->hmm);
+	}
+	return work;
+}
+
+static void kick(struct mm_struct *mm)
+{
+	uint64_t one = 1;
+
+	/* Can only fail if the watcher has 2^64 - 1 reasons to wake already. */
+	if (write(mm->events.kick_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+bool hmm_host_sync(struct hmm *hmm)
+{
+	struct mm_struct *mm = mm_of(hmm);
+	int tries = RECORD_TRIES;
+	uint64_t started;
+
+	if (!mm_alive(mm)) {
+		WRITE_ONCE(hmm->dead, true);
+		return false;
+	}
+	/* Pairs with the source's increment before the change it counts. */
+	started = hmm_load_acquire(hmm->started);
+	while (READ_ONCE(hmm->consumed) != started) {
+		if (READ_ONCE(hmm->dead))
+			return false;
+		if (drain(mm))
+			kick(mm);
+		/* Others may have taken more than was counted above. */
+		if ((int64_t)(READ_ONCE(hmm->consumed) - started) >= 0)
+			break;
+		if (!--tries)
+			return false;
+		sched_yield();
+	}
+	/* A change made by this very thread is over, since this runs. */
+	if (READ_ONCE(hmm->changes.nr))
+		hmm_invalidate_close_owner(hmm, (uint64_t)gettid());
+	return true;
+}
+
+/* ---- The watcher -------------------------------------------------------- */
+
+/* Run the callbacks for what was taken, and say how far they have been told. */
+static void tell(struct mm_struct *mm)
+{
+	struct hmm_events *ev = &mm->events;
+	struct hmm_update update;
+	uint64_t consumed;
+	bool more = true;
+
+	for (;;) {
+		pthread_mutex_lock(&ev->drain_lock);
+		more = ev->head != ev->tail;
+		if (more)
+			update = ev->pending[ev->head++ % HMM_PENDING];
+		consumed = mm->hmm.consumed;
+		pthread_mutex_unlock(&ev->drain_lock);
+		if (!more)
+			break;
+		hmm_mirrors_sync(&mm->hmm, &update);
+	}
+	__atomic_store_n(&ev->told, consumed, __ATOMIC_RELEASE);
+}
+
+static void *watcher(void *arg)
+{
+	struct mm_struct *mm = arg;
+	struct hmm_events *ev = &mm->events;
+	struct pollfd fds[2] = {
+		{ .fd = mm->src->event_fd, .events = POLLIN },
+		{ .fd = ev->kick_fd, .events = POLLIN },
+	};
+	uint64_t kicks;
+
+	while (!__atomic_load_n(&ev->stop, __ATOMIC_ACQUIRE)) {
+		if (READ_ONCE(ev->failed))
+			fds[0].fd = -1;
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			break;
+		if ((fds[1].revents & POLLIN) &&
+		    read(ev->kick_fd, &kicks, sizeof(kicks)) < 0)
+			continue;
+		drain(mm);
+		tell(mm);
+	}
+	return NULL;
+}
+
+/* ---- The barrier -------------------------------------------------------- */
+
+static int run_barrier(struct mm_struct *mm, bool complain)
+{
+	struct hmm_source *src = mm->src;
+	char why[256] = "";
+	uint64_t gen;
+	int ret;
+
+	/* Open everything that is counted; only that will be closed. */
+	drain(mm);
+	gen = hmm_barrier_begin(&mm->hmm);
+	if (!gen)
+		return 0;
+	ret = src->ops->barrier(src, why, sizeof(why));
+	if (ret) {
+		if (complain)
+			pr_warn("hmm: source %s can't tell when changes end: %s",
+				src->ops->name, *why ? why : strerror(-ret));
+		return ret;
+	}
+	__atomic_fetch_add(&mm->events.barriers, 1, __ATOMIC_RELAXED);
+	hmm_barrier_end(&mm->hmm, gen);
+	return 0;
+}
+
+static void *barrier(void *arg)
+{
+	struct mm_struct *mm = arg;
+	struct hmm_events *ev = &mm->events;
+	const struct timespec pause = { .tv_nsec = BARRIER_RETRY_MS * 1000000 };
+	int tries;
+
+	while (!__atomic_load_n(&ev->stop, __ATOMIC_ACQUIRE)) {
+		wait_event_timeout(ev->wq,
+				   READ_ONCE(ev->wanted) || READ_ONCE(ev->stop),
+				   60 * 1000);
+		if (!__atomic_exchange_n(&ev->wanted, false, __ATOMIC_ACQ_REL))
+			continue;
+		for (tries = 0; tries < BARRIER_TRIES; tries++) {
+			if (!run_barrier(mm, tries == 0) ||
+			    READ_ONCE(ev->stop) || READ_ONCE(mm->hmm.dead))
+				break;
+			nanosleep(&pause, NULL);
+		}
+	}
+	return NULL;
+}
+
+void hmm_host_settle(struct hmm *hmm)
+{
+	struct mm_struct *mm = mm_of(hmm);
+
+	/* One barrier serves all who ask before it begins. */
+	if (!mm_alive(mm) ||
+	    __atomic_exchange_n(&mm->events.wanted, true, __ATOMIC_ACQ_REL))
+		return;
+	wake_up_all(&mm->events.wq);
+}
+
+/* ---- Life --------------------------------------------------------------- */
+
+int hmm_events_start(struct mm_struct *mm)
+{
+	struct hmm_events *ev = &mm->events;
+	sigset_t all, old;
+	int ret;
+
+	*ev = (struct hmm_events){ .told = mm->hmm.consumed };
+	pthread_mutex_init(&ev->drain_lock, NULL);
+	init_waitqueue_head(&ev->wq);
+	ev->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ev->kick_fd < 0)
+		return -errno;
+
+	/* The process's signals are not for our threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = -pthread_create(&ev->watcher, NULL, watcher, mm);
+	if (ret)
+		goto out;
+	ret = -pthread_create(&ev->barrier, NULL, barrier, mm);
+	if (ret) {
+		__atomic_store_n(&ev->stop, true, __ATOMIC_RELEASE);
+		kick(mm);
+		pthread_join(ev->watcher, NULL);
+		goto out;
+	}
+	pthread_setname_np(ev->watcher, "hmm-watcher");
+	pthread_setname_np(ev->barrier, "hmm-barrier");
+out:
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ret)
+		close(ev->kick_fd);
+	return ret;
+}
+
+bool hmm_events_stop(struct mm_struct *mm)
+{
+	struct hmm_events *ev = &mm->events;
+
+	__atomic_store_n(&ev->stop, true, __ATOMIC_RELEASE);
+	kick(mm);
+	wake_up_all(&ev->wq);
+	pthread_join(ev->barrier, NULL);
+	if (!hmm_wait_callbacks(&mm->hmm, HMM_RANGE_DEFAULT_TIMEOUT)) {
+		pthread_detach(ev->watcher);
+		return false;
+	}
+	pthread_join(ev->watcher, NULL);
+	return true;
+}
+
+void hmm_events_free(struct mm_struct *mm)
+{
+	close(mm->events.kick_fd);
+	pthread_mutex_destroy(&mm->events.drain_lock);
+}

@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * mm.c - attach to this process, hold on to it, let go; and fork
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mm.h"
+
+const struct hmm_source_ops *const hmm_sources[] = {
+	&hmm_source_kvm,
+	&hmm_source_uffd,
+	NULL,
+};
+
+/*
+ * The registry: every mm that ever was, and the lock for attached, pins and
+ * the list.  Outside every other lock of the library but the mmap lock; never
+ * held while a source attaches or detaches, which attaching below is for.
+ */
+static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
+static struct mm_struct *mms;
+
+/* Attach and detach one after the other: both of two that race succeed. */
+static pthread_mutex_t attaching = PTHREAD_MUTEX_INITIALIZER;
+
+/* ---- Holding on --------------------------------------------------------- */
+
+bool mmget_not_zero(struct mm_struct *mm)
+{
+	bool ret;
+
+	pthread_mutex_lock(&registry);
+	ret = mm->attached && !mm->forked;
+	if (ret)
+		mm->pins++;
+	pthread_mutex_unlock(&registry);
+	return ret;
+}
+
+static void mm_free(struct mm_struct *mm)
+{
+	if (!mm->forked)
+		mm->src->ops->detach(mm->src);
+	mm->src = NULL;
+	hmm_vmas_close(mm);
+	hmm_events_free(mm);
+	close(mm->pagemap_fd);
+	munmap((void *)mm->alive, PAGE_SIZE);
+}
+
+void mmput(struct mm_struct *mm)
+{
+	bool last;
+
+	pthread_mutex_lock(&registry);
+	/* The last one stays until all is freed: not for use, nor for fork. */
+	last = mm->pins == 1;
+	if (last)
+		mm->freeing = true;
+	else
+		mm->pins--;
+	pthread_mutex_unlock(&registry);
+	if (!last)
+		return;
+	mm_free(mm);
+	pthread_mutex_lock(&registry);
+	mm->pins = 0;
+	mm->freeing = false;
+	pthread_mutex_unlock(&registry);
+}
+
+struct hmm *hmm_host_get(struct mm_struct *mm)
+{
+	return mmget_not_zero(mm) ? &mm->hmm : ERR_PTR(-EFAULT);
+}
+
+void hmm_host_put(struct hmm *hmm)
+{
+	mmput(mm_of(hmm));
+}
+
+int hmm_host_cover(struct hmm *hmm, unsigned long start, unsigned long end)
+{
+	struct hmm_source *src = mm_of(hmm)->src;
+
+	return src->ops->cover ? src->ops->cover(src, start, end) : 0;
+}
+
+/* ---- The mmap lock ------------------------------------------------------ */
+
+#ifdef HMM_DEBUG
+static __thread int reads, writes;
+
+void mmap_assert_locked(struct mm_struct *mm)
+{
+	if (!mm->forked && !reads && !writes)
+		abort();
+}
+
+void mmap_assert_write_locked(struct mm_struct *mm)
+{
+	if (!mm->forked && !writes)
+		abort();
+}
+#define COUNT(n, by) ((n) += (by))
+#else
+#define COUNT(n, by) ((void)0)
+#endif
+
+void mmap_read_lock(struct mm_struct *mm)
+{
+	if (READ_ONCE(mm->forked))
+		return;
+	pthread_rwlock_rdlock(&mm->mmap_lock);
+	COUNT(reads, 1);
+}
+
+void mmap_read_unlock(struct mm_struct *mm)
+{
+	if (READ_ONCE(mm->forked))
+		return;
+	COUNT(reads, -1);
+	pthread_rwlock_unlock(&mm->mmap_lock);
+}
+
+void mmap_write_lock(struct mm_struct *mm)
+{
+	if (READ_ONCE(mm->forked))
+		return;
+	pthread_rwlock_wrlock(&mm->mmap_lock);
+	COUNT(writes, 1);
+}
+
+void mmap_write_unlock(struct mm_struct *mm)
+{
+	if (READ_ONCE(mm->forked))
+		return;
+	COUNT(writes, -1);
+	pthread_rwlock_unlock(&mm->mmap_lock);
+}
+
+/* ---- Fork --------------------------------------------------------------- */
+
+/*
+ * The child gets a copy of the locks as they are.  Those that are held only
+ * briefly, and never while calling out, are taken around the fork, so that the
+ * child finds them free and what they protect whole.  The mmap lock is none of
+ * these, and does nothing on an mm that died by fork.
+ */
+static bool fork_cares(const struct mm_struct *mm)
+{
+	return mm->pins && !mm->freeing && !mm->forked;
+}
+
+static void fork_prepare(void)
+{
+	struct mm_struct *mm;
+
+	pthread_mutex_lock(&registry);
+	for (mm = mms; mm; mm = mm->next) {
+		if (!fork_cares(mm))
+			continue;
+		pthread_mutex_lock(&mm->events.drain_lock);
+		spin_lock(&mm->hmm.lock);
+	}
+}
+
+static void fork_unlock(void)
+{
+	struct mm_struct *mm;
+
+	for (mm = mms; mm; mm = mm->next) {
+		if (!fork_cares(mm))
+			continue;
+		spin_unlock(&mm->hmm.lock);
+		pthread_mutex_unlock(&mm->events.drain_lock);
+	}
+}
+
+static void fork_parent(void)
+{
+	fork_unlock();
+	pthread_mutex_unlock(&registry);
+}
+
+static void fork_child(void)
+{
+	struct mm_struct *mm;
+
+	fork_unlock();
+	for (mm = mms; mm; mm = mm->next) {
+		if (!fork_cares(mm))
+			continue;
+		mm->forked = true;
+		/* The callers and waiters were threads of the parent. */
+		mm->hmm.calls = NULL;
+		init_waitqueue_head(&mm->hmm.wq);
+		hmm_kill(&mm->hmm);
+		mm->src->ops->forked(mm->src);
+	}
+	pthread_mutex_unlock(&registry);
+	/* A thread that no longer exists may have held it. */
+	pthread_mutex_init(&attaching, NULL);
+}
+
+/* ---- Attach ------------------------------------------------------------- */
+
+static int make_alive(struct mm_struct *mm)
+{
+	unsigned char *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return -errno;
+	if (madvise(page, PAGE_SIZE, MADV_WIPEONFORK)) {
+		int ret = -errno;
+
+		munmap(page, PAGE_SIZE);
+		return ret;
+	}
+	*page = 1;
+	mm->alive = page;
+	return 0;
+}
+
+/* An mm that nobody has a pin on, or a new one.  Never given back. */
+static struct mm_struct *get_unused(void)
+{
+	struct mm_struct *mm;
+
+	pthread_mutex_lock(&registry);
+	for (mm = mms; mm && mm->pins; mm = mm->next)
+		;
+	if (!mm) {
+		mm = calloc(1, sizeof(*mm));
+		if (mm) {
+			mm->next = mms;
+			mms = mm;
+		}
+	}
+	pthread_mutex_unlock(&registry);
+	return mm;
+}
+
+static int mm_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
+		     char *why, size_t size)
+{
+	int ret;
+
+	mm->forked = false;
+	ret = make_alive(mm);
+	if (ret)
+		goto out;
+	ret = hmm_pagemap_open(mm);
+	if (ret)
+		goto out_alive;
+	ret = ops->attach(&mm->src, why, size);
+	if (ret)
+		goto out_pagemap;
+	hmm_init(&mm->hmm, mm, mm->src->started);
+	pthread_rwlock_init(&mm->mmap_lock, NULL);
+	hmm_faulter_init(&mm->faulter);
+	ret = hmm_events_start(mm);
+	if (ret)
+		goto out_source;
+	hmm_vmas_open(mm);
+
+	pthread_mutex_lock(&registry);
+	mm->attached = 1;
+	mm->pins = 1;
+	pthread_mutex_unlock(&registry);
+	return 0;
+
+out_source:
+	ops->detach(mm->src);
+	mm->src = NULL;
+out_pagemap:
+	close(mm->pagemap_fd);
+out_alive:
+	munmap((void *)mm->alive, PAGE_SIZE);
+out:
+	if (ret && !*why)
+		snprintf(why, size, "%s%s", strerror(-ret),
+			 ret == -EMFILE ? ": raise RLIMIT_NOFILE" :
+			 ret == -EAGAIN ? ": raise RLIMIT_NPROC" :
+					  "");
+	return ret;
+}
+
+static struct mm_struct *find_attached(const struct hmm_source_ops *ops)
+{
+	struct mm_struct *mm;
+
+	pthread_mutex_lock(&registry);
+	for (mm = mms; mm; mm = mm->next)
+		if (mm->attached && !mm->forked && mm->src->ops == ops &&
+		    !READ_ONCE(mm->hmm.dead))
+			break;
+	if (mm) {
+		mm->attached++;
+		mm->pins++;
+	}
+	pthread_mutex_unlock(&registry);
+	return mm;
+}
+
+static int attach_source(struct mm_struct **mmp,
+			 const struct hmm_source_ops *ops, char *why,
+			 size_t size)
+{
+	struct mm_struct *mm = find_attached(ops);
+	int ret = 0;
+
+	*why = '\0';
+	if (!mm) {
+		mm = get_unused();
+		ret = mm ? mm_attach(mm, ops, why, size) : -ENOMEM;
+	}
+	if (!ret)
+		*mmp = mm;
+	return ret;
+}
+
+static void register_fork(void)
+{
+	pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *opts)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	const struct hmm_source_ops *const *ops;
+	const char *name = NULL;
+	char why[256];
+	int ret;
+
+	if (!mmp || (opts && opts->size < sizeof(*opts)))
+		return -EINVAL;
+	pthread_once(&once, register_fork);
+	if (opts)
+		name = opts->source;
+	if (!name)
+		name = secure_getenv("HMM_SOURCE");
+	if (name && (!*name || !strcmp(name, "auto")))
+		name = NULL;
+
+	pthread_mutex_lock(&attaching);
+	ret = name ? -ENOENT : -ENOTSUP;
+	for (ops = hmm_sources; *ops; ops++) {
+		if (name && strcmp(name, (*ops)->name))
+			continue;
+		ret = attach_source(mmp, *ops, why, sizeof(why));
+		if (!ret || name)
+			break;
+		pr_info("hmm: source %s can't be used: %s", (*ops)->name, why);
+	}
+	pthread_mutex_unlock(&attaching);
+	if (!ret)
+		return 0;
+	if (ret == -ENOENT && !*ops)
+		pr_warn("hmm: there is no source \"%s\"", name);
+	else if (name)
+		pr_warn("hmm: source %s can't be used: %s", name, why);
+	else
+		pr_warn("hmm: no source can be used; the last one says: %s",
+			why);
+	return name ? ret : -ENOTSUP;
+}
+
+/* ---- Detach ------------------------------------------------------------- */
+
+/*
+ * In a fork's child there is nobody to wait for.  Elsewhere a callback that
+ * doesn't return keeps the pin of the attach, and all that it may look at.
+ */
+static int stop(struct mm_struct *mm)
+{
+	if (READ_ONCE(mm->forked))
+		return 0;
+	hmm_kill(&mm->hmm);
+	hmm_faulter_stop(&mm->faulter);
+	if (!hmm_events_stop(mm)) {
+		pr_warn("hmm: a mirror's callback did not return in %d ms; its address space stays in memory",
+			HMM_RANGE_DEFAULT_TIMEOUT);
+		return -ETIMEDOUT;
+	}
+	hmm_release(&mm->hmm);
+	return 0;
+}
+
+int hmm_mm_detach(struct mm_struct *mm)
+{
+	bool last;
+	int ret = 0;
+
+	if (!mm)
+		return -EINVAL;
+	pthread_mutex_lock(&registry);
+	if (!mm->attached)
+		ret = -EINVAL;
+	pthread_mutex_unlock(&registry);
+	if (ret)
+		return ret;
+	if (!READ_ONCE(mm->forked) && hmm_in_callback(&mm->hmm))
+		return -EDEADLK;
+
+	pthread_mutex_lock(&attaching);
+	/* Nobody is in the middle of a snapshot when the mm goes. */
+	mmap_write_lock(mm);
+	pthread_mutex_lock(&registry);
+	last = mm->attached == 1;
+	if (mm->attached)
+		mm->attached--;
+	else
+		ret = -EINVAL;
+	pthread_mutex_unlock(&registry);
+	mmap_write_unlock(mm);
+	pthread_mutex_unlock(&attaching);
+	if (!ret && last)
+		ret = stop(mm);
+	if (!ret)
+		mmput(mm);
+	return ret;
+}
+
+/* ---- Questions ---------------------------------------------------------- */
+
+int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info)
+{
+	struct hmm_events *ev;
+
+	if (!mm || !info || info->size < sizeof(*info))
+		return -EINVAL;
+	if (!mmget_not_zero(mm)) {
+		*info = (struct hmm_mm_info){
+			.size = info->size,
+			.source = "",
+			.mechanism = "",
+			.misses = "",
+			.dead = true,
+		};
+		return 0;
+	}
+	ev = &mm->events;
+	*info = (struct hmm_mm_info){
+		.size = info->size,
+		.source = mm->src->ops->name,
+		.mechanism = mm->src->mechanism,
+		.misses = mm->src->ops->misses,
+		.level = mm->src->ops->level,
+		.pfns_virtual = mm->pfns_virtual,
+		.dead = READ_ONCE(mm->hmm.dead),
+		/* told first: it may then only seem further behind than it is. */
+		.told = hmm_load_acquire(&ev->told),
+		.barriers = READ_ONCE(ev->barriers),
+	};
+	info->started = hmm_load_acquire(mm->hmm.started);
+	pthread_mutex_lock(&ev->drain_lock);
+	memcpy(info->changes, ev->counts, sizeof(info->changes));
+	pthread_mutex_unlock(&ev->drain_lock);
+	info->lost = info->changes[HMM_CHANGE_LOST];
+	mmput(mm);
+	return 0;
+}
+
+int hmm_source_query(unsigned int index, struct hmm_source_info *info)
+{
+	const struct hmm_source_ops *ops;
+	struct mm_struct *mm;
+	unsigned int i;
+
+	if (!info || info->size < sizeof(*info))
+		return -EINVAL;
+	for (i = 0; hmm_sources[i] && i < index; i++)
+		;
+	ops = hmm_sources[i];
+	if (!ops)
+		return -ENOENT;
+	*info = (struct hmm_source_info){
+		.size = info->size,
+		.name = ops->name,
+		.misses = ops->misses,
+		.level = ops->level,
+	};
+	pthread_mutex_lock(&attaching);
+	info->error = attach_source(&mm, ops, info->reason,
+				    sizeof(info->reason));
+	pthread_mutex_unlock(&attaching);
+	if (!info->error)
+		hmm_mm_detach(mm);
+	return 0;
+}
+
+const char *hmm_change_kind_name(enum hmm_change_kind kind)
+{
+	static const char *const names[HMM_CHANGE_KIND_MAX] = {
+		[HMM_CHANGE_OTHER] = "other",
+		[HMM_CHANGE_UNMAP] = "unmap",
+		[HMM_CHANGE_REMAP] = "remap",
+		[HMM_CHANGE_PROTECT] = "protect",
+		[HMM_CHANGE_DISCARD] = "discard",
+		[HMM_CHANGE_TRUNCATE] = "truncate",
+		[HMM_CHANGE_COW] = "cow",
+		[HMM_CHANGE_FORK] = "fork",
+		[HMM_CHANGE_RECLAIM] = "reclaim",
+		[HMM_CHANGE_MIGRATE] = "migrate",
+		[HMM_CHANGE_MERGE] = "merge",
+		[HMM_CHANGE_COLLAPSE] = "collapse",
+		[HMM_CHANGE_LOST] = "lost",
+	};
+
+	return (unsigned int)kind < HMM_CHANGE_KIND_MAX ? names[kind] : "?";
+}
+
+unsigned int hmm_version(void)
+{
+	return HMM_VERSION_MAJOR << 16 | HMM_VERSION_MINOR;
+}

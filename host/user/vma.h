@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* vma.h - look up vmas of this process */
+#ifndef HMM_VMA_H
+#define HMM_VMA_H
+
+#include <sys/types.h>
+
+struct mm_struct;
+
+/* Beyond the core's flags: pages come from a file, and may have to be read. */
+#define HMM_VMA_SHARED 0x8u
+#define HMM_VMA_FILE 0x20u
+
+#define HMM_VMA_DEVICES 4
+
+struct hmm_vmas {
+	int maps_fd;
+	/* Filesystems whose mappings may be VM_IO or VM_PFNMAP. */
+	dev_t devices[HMM_VMA_DEVICES];
+	unsigned int nr_devices;
+	unsigned long vvar_start, vvar_end;
+};
+
+/* After hmm_events_start(). */
+void hmm_vmas_open(struct mm_struct *mm);
+void hmm_vmas_close(struct mm_struct *mm);
+
+#endif
