@@ -149,6 +149,16 @@ static struct hmm_mirror *call_next(struct hmm *hmm, struct hmm_call *call)
 	return mirror;
 }
 
+bool hmm_has_mirrors(struct hmm *hmm)
+{
+	bool ret;
+
+	spin_lock(&hmm->lock);
+	ret = hmm->mirrors;
+	spin_unlock(&hmm->lock);
+	return ret;
+}
+
 int hmm_mirrors_sync(struct hmm *hmm, const struct hmm_update *update)
 {
 	struct hmm_mirror *mirror;
@@ -282,7 +292,7 @@ void hmm_kill(struct hmm *hmm)
 {
 	spin_lock(&hmm->lock);
 	/* Dead wins, for ever: arming looks at it under the same lock. */
-	hmm->dead = true;
+	WRITE_ONCE(hmm->dead, true);
 	disarm(hmm, 0, ~0ul);
 	spin_unlock(&hmm->lock);
 	wake_up_all(&hmm->wq);

@@ -97,6 +97,7 @@ void hmm_advance(struct hmm *hmm, uint64_t consumed);
  * made; otherwise all are told, and the error is a driver's bug.
  */
 int hmm_mirrors_sync(struct hmm *hmm, const struct hmm_update *update);
+bool hmm_has_mirrors(struct hmm *hmm);
 
 /*
  * The address space goes away.  hmm_kill() may be called anywhere and more

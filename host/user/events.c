@@ -63,7 +63,7 @@ static void take(void *ctx, const struct hmm_event *event)
 		break;
 	}
 	mm->events.counts[event->kind]++;
-	if (READ_ONCE(hmm->mirrors))
+	if (hmm_has_mirrors(hmm))
 		put_pending(&mm->events, event);
 }
 
@@ -80,7 +80,7 @@ static bool drain(struct mm_struct *mm)
 		consumed = mm->hmm.consumed;
 		ret = mm->src->ops->drain(mm->src, take, mm, &consumed);
 		hmm_advance(&mm->hmm, consumed);
-		ev->failed = ret;
+		WRITE_ONCE(ev->failed, ret);
 	}
 	work = ev->head != ev->tail;
 	pthread_mutex_unlock(&ev->drain_lock);
@@ -99,6 +99,21 @@ static void kick(struct mm_struct *mm)
 	/* Can only fail if the watcher has 2^64 - 1 reasons to wake already. */
 	if (write(mm->events.kick_fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+/* gettid(), as sources name the owner of a change; remembered. */
+static __thread uint64_t self_tid;
+
+static uint64_t self(void)
+{
+	if (!self_tid)
+		self_tid = (uint64_t)gettid();
+	return self_tid;
+}
+
+void hmm_events_forget_self(void)
+{
+	self_tid = 0;
 }
 
 bool hmm_host_sync(struct hmm *hmm)
@@ -126,8 +141,7 @@ bool hmm_host_sync(struct hmm *hmm)
 		sched_yield();
 	}
 	/* A change made by this very thread is over, since this runs. */
-	if (READ_ONCE(hmm->changes.nr))
-		hmm_invalidate_close_owner(hmm, (uint64_t)gettid());
+	hmm_invalidate_close_owner(hmm, self());
 	return true;
 }
 

@@ -202,6 +202,7 @@ static void fork_child(void)
 		mm->src->ops->forked(mm->src);
 	}
 	pthread_mutex_unlock(&registry);
+	hmm_events_forget_self();
 	/* A thread that no longer exists may have held it. */
 	pthread_mutex_init(&attaching, NULL);
 }
@@ -250,6 +251,8 @@ static int mm_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
 {
 	int ret;
 
+	/* After a fork that pthread_atfork() did not see, too. */
+	hmm_events_forget_self();
 	mm->forked = false;
 	ret = make_alive(mm);
 	if (ret)

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* support.h - what the tests of libhmm share */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "hmm.h"
+
+#define PAGE 4096ul
+
+/* A device format: bit 0 valid, bit 1 writable, the pfn from bit 12. */
+#define DEV_VALID 0x1ull
+#define DEV_WRITE 0x2ull
+#define DEV_PRIVATE 0x4ull
+#define DEV_SHIFT 12
+#define DEV_ERROR 0x100ull
+#define DEV_NONE 0x200ull
+#define DEV_SPECIAL 0x400ull
+
+static const uint64_t dev_flags[HMM_PFN_FLAG_MAX] __attribute__((unused)) = {
+	[HMM_PFN_VALID] = DEV_VALID,
+	[HMM_PFN_WRITE] = DEV_WRITE,
+	[HMM_PFN_DEVICE_PRIVATE] = DEV_PRIVATE,
+};
+
+static const uint64_t dev_values[HMM_PFN_VALUE_MAX] __attribute__((unused)) = {
+	[HMM_PFN_ERROR] = DEV_ERROR,
+	[HMM_PFN_NONE] = DEV_NONE,
+	[HMM_PFN_SPECIAL] = DEV_SPECIAL,
+};
+
+/* Hangs are failures: one alarm for each test program or test. */
+static inline void watchdog(unsigned int seconds)
+{
+	alarm(seconds);
+}
+
+/* Attach, or skip the test where no source works. */
+static inline struct mm_struct *attach(void)
+{
+	struct mm_struct *mm = NULL;
+	int ret = hmm_mm_attach(&mm, NULL);
+
+	if (ret == -ENOTSUP || ret == -EPERM || ret == -EACCES ||
+	    ret == -ENOENT) {
+		print_message("[  SKIP  ] no source: %s\n", strerror(-ret));
+		skip();
+	}
+	assert_int_equal(ret, 0);
+	return mm;
+}
+
+static inline bool source_is(struct mm_struct *mm, const char *name)
+{
+	struct hmm_mm_info info = { .size = sizeof(info) };
+
+	assert_int_equal(hmm_mm_query(mm, &info), 0);
+	return !strcmp(info.source, name);
+}
+
+static inline char *map_pages(size_t pages, int prot)
+{
+	char *p = mmap(NULL, pages * PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
+/* Memory that is there, a page of its own each. */
+static inline char *map_touched(size_t pages)
+{
+	char *p = map_pages(pages, PROT_READ | PROT_WRITE);
+	size_t i;
+
+	madvise(p, pages * PAGE, MADV_NOHUGEPAGE);
+	for (i = 0; i < pages; i++)
+		p[i * PAGE] = (char)(i + 1);
+	return p;
+}
+
+static inline void range_init(struct hmm_range *range, uint64_t *pfns)
+{
+	*range = (struct hmm_range){
+		.pfns = pfns,
+		.flags = dev_flags,
+		.values = dev_values,
+		.pfn_shift = DEV_SHIFT,
+	};
+}
+
+/* Registered over [p, p + pages), asking for what flags say. */
+static inline void range_start(struct hmm_range *range, struct mm_struct *mm,
+			       const void *p, size_t pages, uint64_t *pfns,
+			       uint64_t flags)
+{
+	unsigned long start = (unsigned long)p;
+
+	range_init(range, pfns);
+	range->default_flags = flags;
+	assert_int_equal(hmm_range_register(range, mm, start,
+					    start + pages * PAGE),
+			 0);
+}
+
+static inline bool range_wait(struct hmm_range *range)
+{
+	return hmm_range_wait_until_valid(range, HMM_RANGE_DEFAULT_TIMEOUT);
+}
+
+/* As a driver does it: wait, lock, snapshot or fault, until it isn't busy. */
+static inline long range_get(struct hmm_range *range, struct mm_struct *mm,
+			     bool fault)
+{
+	int tries = 100;
+	long ret;
+
+	do {
+		if (!range_wait(range))
+			return -ETIMEDOUT;
+		mmap_read_lock(mm);
+		ret = fault ? hmm_range_fault(range, true) :
+			      hmm_range_snapshot(range);
+		mmap_read_unlock(mm);
+	} while (ret == -EBUSY && --tries);
+	return ret;
+}
+
+#define range_snapshot(range, mm) range_get(range, mm, false)
+#define range_fault(range, mm) range_get(range, mm, true)
+
+#endif

@@ -1,0 +1,859 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * rules.c - the defects of the seed, one test each, on live memory
+ *
+ * The numbers are those of the list in docs/design.md.  What can't be brought
+ * about from outside at the right moment (a non-blockable start, a race of two
+ * creators) is made by calling what a host calls; the explorer covers the
+ * interleavings.
+ */
+#include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+
+#include "support.h"
+
+#include "mm.h"
+
+static struct mm_struct *mm;
+
+static int setup(void **state)
+{
+	(void)state;
+	watchdog(60);
+	mm = attach();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	watchdog(0);
+	return 0;
+}
+
+/* ---- A mirror that counts ------------------------------------------------ */
+
+struct counter {
+	struct hmm_mirror mirror;
+	unsigned int updates, releases;
+	int answer;
+	unsigned long start, end;
+};
+
+static int count_update(struct hmm_mirror *mirror,
+			const struct hmm_update *update)
+{
+	struct counter *c = (struct counter *)mirror;
+
+	c->start = update->start;
+	c->end = update->end;
+	__atomic_fetch_add(&c->updates, 1, __ATOMIC_RELEASE);
+	return c->answer;
+}
+
+static void count_release(struct hmm_mirror *mirror)
+{
+	struct counter *c = (struct counter *)mirror;
+
+	__atomic_fetch_add(&c->releases, 1, __ATOMIC_RELEASE);
+}
+
+static const struct hmm_mirror_ops count_ops = {
+	.release = count_release,
+	.sync_cpu_device_pagetables = count_update,
+};
+
+static int register_counter(struct counter *c)
+{
+	int ret;
+
+	*c = (struct counter){ .mirror.ops = &count_ops };
+	mmap_write_lock(mm);
+	ret = hmm_mirror_register(&c->mirror, mm);
+	mmap_write_unlock(mm);
+	return ret;
+}
+
+/* ---- The rules ----------------------------------------------------------- */
+
+/* A start and an end between snapshot and use: the snapshot is stale. */
+static void rule_01_no_stale_valid(void **state)
+{
+	char *p = map_touched(4), *q;
+	struct hmm_range range;
+	uint64_t pfns[4];
+	int i;
+
+	(void)state;
+	range_start(&range, mm, p, 4, pfns, DEV_VALID);
+	for (i = 0; i < 100; i++) {
+		assert_int_equal(range_snapshot(&range, mm), 4);
+		assert_true(hmm_range_valid(&range));
+		munmap(p, 4 * PAGE);
+		q = mmap(p, 4 * PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		assert_ptr_equal(q, p);
+		assert_false(hmm_range_valid(&range));
+		/* Waiting does not make the old entries good. */
+		assert_true(range_wait(&range));
+		assert_false(hmm_range_valid(&range));
+		memset(p, 1, 4 * PAGE);
+	}
+	hmm_range_unregister(&range);
+	munmap(p, 4 * PAGE);
+}
+
+/* A start that fails because it may not block leaves no trace. */
+static void rule_02_failed_start_leaves_no_trace(void **state)
+{
+	char *p = map_touched(1);
+	unsigned long start = (unsigned long)p, end = start + PAGE;
+	struct hmm_update update = { .start = start, .end = end };
+	struct hmm_range range;
+	struct counter c;
+	uint64_t pfn;
+
+	(void)state;
+	assert_int_equal(register_counter(&c), 0);
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	c.answer = -EAGAIN;
+	hmm_invalidate_start(&mm->hmm, start, end);
+	assert_int_equal(hmm_mirrors_sync(&mm->hmm, &update), -EAGAIN);
+	hmm_invalidate_end(&mm->hmm, start, end);
+	assert_int_equal(range_snapshot(&range, mm), 1);
+	assert_true(hmm_range_valid(&range));
+	hmm_range_unregister(&range);
+	assert_int_equal(hmm_mirror_unregister(&c.mirror), 0);
+	munmap(p, PAGE);
+}
+
+static unsigned int complaints;
+
+static void count_complaint(enum hmm_log_level level, const char *line)
+{
+	if (level <= HMM_LOG_WARN && strstr(line, "callback returned"))
+		complaints++;
+}
+
+/* A mirror's error reaches the one who changes, or is reported. */
+static void rule_03_mirror_errors_are_not_lost(void **state)
+{
+	struct hmm_update update = { .start = PAGE, .end = 2 * PAGE };
+	struct counter a, b;
+
+	(void)state;
+	assert_int_equal(register_counter(&a), 0);
+	assert_int_equal(register_counter(&b), 0);
+	b.answer = -EAGAIN;
+	assert_int_equal(hmm_mirrors_sync(&mm->hmm, &update), -EAGAIN);
+	/* Blockable: everyone is told all the same, and someone hears of it. */
+	a.updates = b.updates = 0;
+	update.blockable = true;
+	hmm_set_log(count_complaint);
+	assert_int_equal(hmm_mirrors_sync(&mm->hmm, &update), -EAGAIN);
+	hmm_set_log(NULL);
+	assert_int_equal(complaints, 1);
+	assert_int_equal(a.updates, 1);
+	assert_int_equal(b.updates, 1);
+	b.answer = 0;
+	assert_int_equal(hmm_mirror_unregister(&a.mirror), 0);
+	assert_int_equal(hmm_mirror_unregister(&b.mirror), 0);
+}
+
+/* An end needs only the leaf lock, which no one holds while sleeping. */
+static void rule_04_end_never_sleeps(void **state)
+{
+	struct hmm_range range;
+	char *p = map_touched(1);
+	uint64_t pfn;
+
+	(void)state;
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	/* With the mmap lock held for write, and by the driver's wait. */
+	hmm_invalidate_start(&mm->hmm, range.start, range.end);
+	mmap_write_lock(mm);
+	hmm_invalidate_end(&mm->hmm, range.start, range.end);
+	mmap_write_unlock(mm);
+	assert_true(hmm_range_wait_until_valid(&range, 0));
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+}
+
+/* Ranges and mirrors keep what they point to, whatever goes first. */
+static void rule_05_06_lifetime_outlasts_detach(void **state)
+{
+	struct mm_struct *second;
+	struct hmm_range range;
+	struct counter c;
+	char *p = map_touched(1);
+	uint64_t pfn;
+
+	(void)state;
+	assert_int_equal(hmm_mm_attach(&second, NULL), 0);
+	assert_ptr_equal(second, mm);
+	assert_int_equal(hmm_mm_detach(second), 0);
+
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	assert_int_equal(register_counter(&c), 0);
+	assert_int_equal(range_snapshot(&range, mm), 1);
+	assert_true(hmm_range_valid(&range));
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	/* Dead, but there. */
+	assert_int_equal(c.releases, 1);
+	assert_false(hmm_range_valid(&range));
+	assert_false(range_wait(&range));
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_range_snapshot(&range), -EFAULT);
+	assert_int_equal(hmm_range_fault(&range, true), -EFAULT);
+	mmap_read_unlock(mm);
+	munmap(p, PAGE);
+	assert_false(hmm_range_valid(&range));
+	hmm_range_unregister(&range);
+	assert_int_equal(hmm_mirror_unregister(&c.mirror), 0);
+	assert_int_equal(c.releases, 1);
+	/* Nothing left, and a call that comes late finds it dead. */
+	assert_int_equal(hmm_range_register(&range, mm, (unsigned long)p,
+					    (unsigned long)p + PAGE),
+			 -EFAULT);
+	assert_int_equal(register_counter(&c), -EFAULT);
+	assert_int_equal(hmm_mm_detach(mm), -EINVAL);
+	mm = attach();
+}
+
+/* Death is for ever: no late end brings a range back. */
+static void rule_07_dead_wins(void **state)
+{
+	struct hmm_range range;
+	char *p = map_touched(1);
+	uint64_t pfn;
+
+	(void)state;
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	assert_int_equal(range_snapshot(&range, mm), 1);
+	hmm_invalidate_start(&mm->hmm, range.start, range.end);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	hmm_invalidate_end(&mm->hmm, range.start, range.end);
+	assert_false(hmm_range_valid(&range));
+	assert_false(range_wait(&range));
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_range_snapshot(&range), -EFAULT);
+	mmap_read_unlock(mm);
+	assert_false(hmm_range_valid(&range));
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+	mm = attach();
+}
+
+struct nasty {
+	struct hmm_mirror mirror;
+	int ret;
+	unsigned int calls;
+	bool in, hold;
+};
+
+static int unregister_inside(struct hmm_mirror *mirror,
+			     const struct hmm_update *update)
+{
+	struct nasty *n = (struct nasty *)mirror;
+
+	(void)update;
+	n->ret = hmm_mirror_unregister(mirror);
+	__atomic_fetch_add(&n->calls, 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int hold_inside(struct hmm_mirror *mirror,
+		       const struct hmm_update *update)
+{
+	struct nasty *n = (struct nasty *)mirror;
+
+	(void)update;
+	__atomic_store_n(&n->in, true, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&n->hold, __ATOMIC_ACQUIRE))
+		usleep(100);
+	__atomic_store_n(&n->in, false, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static void *unregister_thread(void *arg)
+{
+	struct nasty *n = arg;
+
+	n->ret = hmm_mirror_unregister(&n->mirror);
+	/* Whatever the callback still does would be seen here. */
+	return (void *)(uintptr_t)__atomic_load_n(&n->in, __ATOMIC_ACQUIRE);
+}
+
+/* Unregister waits for a callback, and refuses from inside one. */
+static void rule_08_unregister_against_callbacks(void **state)
+{
+	static const struct hmm_mirror_ops inside_ops = {
+		.sync_cpu_device_pagetables = unregister_inside,
+	};
+	static const struct hmm_mirror_ops hold_ops = {
+		.sync_cpu_device_pagetables = hold_inside,
+	};
+	struct hmm_update update = { .start = PAGE, .end = 2 * PAGE,
+				     .blockable = true };
+	struct nasty n = { .mirror.ops = &inside_ops, .ret = 1 };
+	struct hmm_range range;
+	char *p = map_touched(1);
+	pthread_t thread;
+	uint64_t pfn;
+	void *inside;
+
+	(void)state;
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&n.mirror, mm), 0);
+	mmap_write_unlock(mm);
+	hmm_mirrors_sync(&mm->hmm, &update);
+	assert_int_equal(n.ret, -EDEADLK);
+	assert_int_equal(hmm_mirror_unregister(&n.mirror), 0);
+
+	n = (struct nasty){ .mirror.ops = &hold_ops, .hold = true };
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&n.mirror, mm), 0);
+	mmap_write_unlock(mm);
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	munmap(p, PAGE);
+	while (!__atomic_load_n(&n.in, __ATOMIC_ACQUIRE))
+		usleep(100);
+	pthread_create(&thread, NULL, unregister_thread, &n);
+	usleep(10000);
+	__atomic_store_n(&n.hold, false, __ATOMIC_RELEASE);
+	pthread_join(thread, &inside);
+	assert_int_equal(n.ret, 0);
+	assert_null(inside);
+	hmm_range_unregister(&range);
+}
+
+static void *attach_thread(void *arg)
+{
+	struct mm_struct *other = NULL;
+
+	(void)arg;
+	return hmm_mm_attach(&other, NULL) ? NULL : other;
+}
+
+/* Two who create at the same time both succeed, with the same. */
+static void rule_09_racing_creators(void **state)
+{
+	pthread_t thread[8];
+	void *got[8];
+	int round, i;
+
+	(void)state;
+	for (round = 0; round < 5; round++) {
+		assert_int_equal(hmm_mm_detach(mm), 0);
+		for (i = 0; i < 8; i++)
+			pthread_create(&thread[i], NULL, attach_thread, NULL);
+		for (i = 0; i < 8; i++) {
+			pthread_join(thread[i], &got[i]);
+			assert_non_null(got[i]);
+			assert_ptr_equal(got[i], got[0]);
+		}
+		for (i = 1; i < 8; i++)
+			assert_int_equal(hmm_mm_detach(got[i]), 0);
+		mm = got[0];
+	}
+}
+
+static bool churning;
+
+static void *churn_elsewhere(void *arg)
+{
+	char *p = arg;
+
+	while (__atomic_load_n(&churning, __ATOMIC_ACQUIRE)) {
+		memset(p, 1, 4 * PAGE);
+		madvise(p, 4 * PAGE, MADV_DONTNEED);
+	}
+	return NULL;
+}
+
+/* Changes elsewhere neither invalidate a range nor start it invalid. */
+static void rule_10_disjoint_changes_do_not_matter(void **state)
+{
+	char *p = map_touched(4), *q = map_touched(4);
+	struct hmm_range range;
+	unsigned int kept = 0;
+	pthread_t thread;
+	uint64_t pfns[4];
+	int i;
+
+	(void)state;
+	churning = true;
+	range_start(&range, mm, p, 4, pfns, DEV_VALID);
+	assert_int_equal(range_snapshot(&range, mm), 4);
+	pthread_create(&thread, NULL, churn_elsewhere, q);
+	for (i = 0; i < 20000; i++) {
+		struct hmm_range other;
+
+		/* Not yet known is no verdict: it must be one in the end. */
+		kept += hmm_range_valid(&range);
+		assert_true(range.valid);
+		if (i % 100)
+			continue;
+		range_start(&other, mm, p, 4, pfns, DEV_VALID);
+		assert_int_equal(range_snapshot(&other, mm), 4);
+		hmm_range_unregister(&other);
+	}
+	__atomic_store_n(&churning, false, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	assert_true(kept > 0);
+	assert_true(range_wait(&range));
+	assert_true(hmm_range_valid(&range));
+	hmm_range_unregister(&range);
+	munmap(p, 4 * PAGE);
+	munmap(q, 4 * PAGE);
+}
+
+/* Neighbours that only touch do not overlap; one byte in common does. */
+static void rule_11_overlap_is_half_open(void **state)
+{
+	char *p = map_touched(3);
+	struct hmm_range range;
+	uint64_t pfn;
+
+	(void)state;
+	range_start(&range, mm, p + PAGE, 1, &pfn, DEV_VALID);
+	assert_int_equal(range_snapshot(&range, mm), 1);
+	madvise(p, PAGE, MADV_DONTNEED);
+	madvise(p + 2 * PAGE, PAGE, MADV_DONTNEED);
+	assert_true(range_wait(&range));
+	assert_true(hmm_range_valid(&range));
+	madvise(p, 2 * PAGE, MADV_DONTNEED);
+	assert_false(hmm_range_valid(&range));
+	hmm_range_unregister(&range);
+	munmap(p, 3 * PAGE);
+}
+
+/* hmm_vma_fault() leaves no range behind when time is up. */
+static void rule_12_legacy_leaks_no_range(void **state)
+{
+	struct vm_area_struct vma;
+	struct hmm_range range;
+	char *p = map_touched(2);
+	unsigned long start = (unsigned long)p;
+	uint64_t pfns[2];
+
+	(void)state;
+	range_init(&range, pfns);
+	range.default_flags = DEV_VALID;
+	assert_int_equal(hmm_find_vma(mm, start, &vma), 0);
+	range.vma = &vma;
+	range.start = start;
+	range.end = start + 2 * PAGE;
+	hmm_invalidate_start(&mm->hmm, start, start + PAGE);
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_vma_fault(&range, true), -EAGAIN);
+	/* Dropped: this does not deadlock. */
+	mmap_write_lock(mm);
+	mmap_write_unlock(mm);
+	assert_null(range.hmm);
+	hmm_invalidate_end(&mm->hmm, start, start + PAGE);
+
+	range.start = start;
+	range.end = start + 2 * PAGE;
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_vma_fault(&range, true), 0);
+	mmap_read_unlock(mm);
+	assert_true(pfns[0] & DEV_VALID);
+	assert_true(hmm_vma_range_done(&range));
+	assert_null(range.hmm);
+	assert_false(hmm_vma_range_done(&range));
+	munmap(p, 2 * PAGE);
+}
+
+/* True if the caller still holds the mmap lock, and drops it then. */
+static void *try_write(void *arg)
+{
+	return (void *)(intptr_t)pthread_rwlock_trywrlock(arg);
+}
+
+static bool still_locked(void)
+{
+	pthread_t thread;
+	void *ret;
+
+	pthread_create(&thread, NULL, try_write, &mm->mmap_lock);
+	pthread_join(thread, &ret);
+	if (!ret)
+		pthread_rwlock_unlock(&mm->mmap_lock);
+	return ret != NULL;
+}
+
+/* Only -EAGAIN means that the mmap lock was dropped. */
+static void rule_13_lock_state_by_code(void **state)
+{
+	char *p = map_touched(1), *none = map_pages(1, PROT_NONE);
+	struct hmm_range range;
+	uint64_t pfn;
+
+	(void)state;
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	hmm_invalidate_start(&mm->hmm, range.start, range.end);
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_range_snapshot(&range), -EBUSY);
+	assert_true(still_locked());
+	assert_int_equal(hmm_range_fault(&range, true), -EBUSY);
+	assert_true(still_locked());
+	hmm_invalidate_end(&mm->hmm, range.start, range.end);
+	assert_int_equal(hmm_range_fault(&range, true), 1);
+	assert_true(still_locked());
+	mmap_read_unlock(mm);
+	hmm_range_unregister(&range);
+
+	range_start(&range, mm, none, 1, &pfn, DEV_VALID);
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_range_fault(&range, true), -EPERM);
+	assert_true(still_locked());
+	mmap_read_unlock(mm);
+	assert_false(still_locked());
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+	munmap(none, PAGE);
+}
+
+/* A file whose pages are not cached: the one thing that has to be read. */
+static char *map_cold_file(size_t pages)
+{
+	char path[] = "./hmm-cold-XXXXXX";
+	int fd = mkstemp(path);
+	char *p;
+
+	assert_true(fd >= 0);
+	unlink(path);
+	assert_int_equal(ftruncate(fd, (off_t)(pages * PAGE)), 0);
+	assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+	fsync(fd);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	p = mmap(NULL, pages * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	close(fd);
+	return p;
+}
+
+/* block = true keeps the lock; block = false drops it rather than wait. */
+static void rule_15_block_decides(void **state)
+{
+	struct hmm_range range;
+	unsigned char resident;
+	int again = 0;
+	uint64_t pfn;
+	char *p;
+	long ret;
+
+	(void)state;
+	p = map_cold_file(1);
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	assert_true(range_wait(&range));
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_range_fault(&range, true), 1);
+	assert_true(still_locked());
+	mmap_read_unlock(mm);
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+
+	p = map_cold_file(1);
+	assert_int_equal(mincore(p, PAGE, &resident), 0);
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	do {
+		assert_true(range_wait(&range));
+		mmap_read_lock(mm);
+		ret = hmm_range_fault(&range, false);
+		if (ret == -EAGAIN) {
+			assert_false(still_locked());
+			again++;
+			usleep(1000);
+		} else {
+			assert_true(still_locked());
+			mmap_read_unlock(mm);
+		}
+	} while (ret == -EAGAIN || ret == -EBUSY);
+	assert_int_equal(ret, 1);
+	assert_true(pfn & DEV_VALID);
+	/* A filesystem in memory has nothing to wait for. */
+	if (!(resident & 1))
+		assert_true(again > 0);
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+}
+
+/* What can't be had is said, not tried for ever. */
+static void rule_16_write_to_read_only(void **state)
+{
+	char *p = map_pages(2, PROT_READ);
+	uint64_t pfns[2] = { DEV_VALID | DEV_WRITE, 0 };
+	struct hmm_range range;
+
+	(void)state;
+	range_start(&range, mm, p, 2, pfns, 0);
+	range.pfn_flags_mask = ~0ull;
+	assert_int_equal(range_fault(&range, mm), -EPERM);
+	assert_true(pfns[0] == (DEV_VALID | DEV_WRITE));
+	hmm_range_unregister(&range);
+	munmap(p, 2 * PAGE);
+}
+
+/* Holes: an error where requested, NONE in a snapshot that goes on. */
+static void rule_17_holes(void **state)
+{
+	char *p = map_touched(4);
+	struct hmm_range range;
+	uint64_t pfns[4];
+
+	(void)state;
+	munmap(p + PAGE, 2 * PAGE);
+	range_start(&range, mm, p, 4, pfns, DEV_VALID);
+	assert_int_equal(range_snapshot(&range, mm), 4);
+	assert_true(pfns[0] & DEV_VALID);
+	assert_true(pfns[1] == DEV_NONE && pfns[2] == DEV_NONE);
+	assert_true(pfns[3] & DEV_VALID);
+	assert_int_equal(range_fault(&range, mm), -EFAULT);
+	range.default_flags = 0;
+	assert_int_equal(range_fault(&range, mm), 4);
+	assert_true(pfns[1] == DEV_NONE && (pfns[3] & DEV_VALID));
+	hmm_range_unregister(&range);
+	munmap(p, 4 * PAGE);
+}
+
+static bool swapped(const void *p)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	assert_int_equal(pread(fd, &entry, 8, (off_t)((uintptr_t)p / PAGE * 8)),
+			 8);
+	close(fd);
+	return entry >> 62 & 1;
+}
+
+/* Swap entries are brought in when requested. */
+static void rule_18_swap_is_brought_in(void **state)
+{
+	char *p = map_touched(4);
+	struct hmm_range range;
+	uint64_t pfns[4];
+
+	(void)state;
+	madvise(p, 4 * PAGE, MADV_PAGEOUT);
+	if (!swapped(p)) {
+		print_message("[  SKIP  ] no swap space here\n");
+		munmap(p, 4 * PAGE);
+		skip();
+	}
+	range_start(&range, mm, p, 4, pfns, DEV_VALID);
+	assert_int_equal(range_snapshot(&range, mm), 4);
+	assert_true(pfns[0] == DEV_NONE);
+	assert_int_equal(range_fault(&range, mm), 4);
+	assert_true(pfns[0] & DEV_VALID);
+	assert_int_equal(p[3 * PAGE], 4);
+	hmm_range_unregister(&range);
+	munmap(p, 4 * PAGE);
+}
+
+/* Requests survive every error; success never shows NONE for a request. */
+static void rule_19_requests_survive(void **state)
+{
+	char *p = map_touched(2), *hole = map_touched(2);
+	uint64_t pfns[2] = { DEV_VALID | DEV_WRITE, DEV_VALID };
+	struct hmm_range range;
+
+	(void)state;
+	munmap(hole + PAGE, PAGE);
+	range_start(&range, mm, hole, 2, pfns, 0);
+	range.pfn_flags_mask = ~0ull;
+	assert_int_equal(range_fault(&range, mm), -EFAULT);
+	assert_true(pfns[0] == (DEV_VALID | DEV_WRITE));
+	assert_true(pfns[1] == DEV_VALID);
+	hmm_range_unregister(&range);
+
+	range_start(&range, mm, p, 2, pfns, 0);
+	range.pfn_flags_mask = ~0ull;
+	hmm_invalidate_start(&mm->hmm, range.start, range.end);
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_range_fault(&range, true), -EBUSY);
+	assert_int_equal(hmm_range_snapshot(&range), -EBUSY);
+	mmap_read_unlock(mm);
+	hmm_invalidate_end(&mm->hmm, range.start, range.end);
+	assert_true(pfns[0] == (DEV_VALID | DEV_WRITE));
+	assert_true(pfns[1] == DEV_VALID);
+	madvise(p, 2 * PAGE, MADV_DONTNEED);
+	assert_int_equal(range_fault(&range, mm), 2);
+	assert_true((pfns[0] & (DEV_VALID | DEV_WRITE)) ==
+		    (DEV_VALID | DEV_WRITE));
+	assert_true(pfns[1] & DEV_VALID);
+	hmm_range_unregister(&range);
+	munmap(p, 2 * PAGE);
+	munmap(hole, PAGE);
+}
+
+/* Only what is requested is faulted; everything is written. */
+static void rule_20_no_overfaulting(void **state)
+{
+	char *p = map_pages(8, PROT_READ | PROT_WRITE);
+	uint64_t pfns[8] = { 0 };
+	unsigned char resident[8];
+	struct hmm_range range;
+	int i;
+
+	(void)state;
+	madvise(p, 8 * PAGE, MADV_NOHUGEPAGE);
+	range_start(&range, mm, p, 8, pfns, 0);
+	range.pfn_flags_mask = ~0ull;
+	pfns[2] = DEV_VALID;
+	pfns[5] = DEV_VALID | DEV_WRITE;
+	assert_int_equal(range_fault(&range, mm), 8);
+	mincore(p, 8 * PAGE, resident);
+	for (i = 0; i < 8; i++) {
+		bool asked = i == 2 || i == 5;
+
+		assert_int_equal(resident[i] & 1, asked);
+		if (asked)
+			assert_true(pfns[i] & DEV_VALID);
+		else
+			assert_true(pfns[i] == DEV_NONE);
+	}
+	assert_true(pfns[5] & DEV_WRITE);
+	assert_false(pfns[2] & DEV_WRITE);
+	hmm_range_unregister(&range);
+	munmap(p, 8 * PAGE);
+}
+
+/* The count is that of the final entries, all of the range's. */
+static void rule_21_count_is_all(void **state)
+{
+	char *p = map_pages(100, PROT_READ | PROT_WRITE);
+	struct hmm_range range;
+	uint64_t pfns[100];
+	int i;
+
+	(void)state;
+	memset(pfns, 0xff, sizeof(pfns));
+	range_start(&range, mm, p, 100, pfns, 0);
+	assert_int_equal(range_snapshot(&range, mm), 100);
+	for (i = 0; i < 100; i++)
+		assert_true(pfns[i] == DEV_NONE);
+	range.default_flags = DEV_VALID;
+	assert_int_equal(range_fault(&range, mm), 100);
+	for (i = 0; i < 100; i++)
+		assert_true(pfns[i] & DEV_VALID);
+	hmm_range_unregister(&range);
+	munmap(p, 100 * PAGE);
+}
+
+/* Special memory is SPECIAL, and nothing else is. */
+static void rule_22_special(void **state)
+{
+	unsigned long vdso = getauxval(AT_SYSINFO_EHDR);
+	struct vm_area_struct vma;
+	struct hmm_range range;
+	unsigned long addr = 0;
+	uint64_t pfn;
+	bool seen = false;
+
+	(void)state;
+	/* vvar lies right below the vdso, and is VM_IO | VM_PFNMAP. */
+	while (!hmm_find_vma(mm, addr, &vma) && !seen) {
+		addr = vma.vm_end;
+		if (!(vma.vm_flags & HMM_VM_SPECIAL))
+			continue;
+		seen = true;
+		range_init(&range, &pfn);
+		if (hmm_range_register(&range, mm, vma.vm_start,
+				       vma.vm_start + PAGE))
+			continue;
+		assert_int_equal(range_snapshot(&range, mm), 1);
+		assert_true(pfn == DEV_SPECIAL);
+		range.default_flags = DEV_VALID;
+		assert_int_equal(range_fault(&range, mm), -EFAULT);
+		hmm_range_unregister(&range);
+	}
+	if (vdso)
+		assert_true(seen);
+	/* The vdso's code is memory like any other. */
+	range_init(&range, &pfn);
+	if (!vdso || hmm_range_register(&range, mm, vdso, vdso + PAGE))
+		return;
+	range.default_flags = DEV_VALID;
+	assert_int_equal(range_fault(&range, mm), 1);
+	assert_true(pfn & DEV_VALID);
+	hmm_range_unregister(&range);
+}
+
+/* A change finds the ranges that it overlaps among very many others. */
+static void rule_23_many_ranges(void **state)
+{
+	enum { N = 100000 };
+	struct hmm_range *ranges = calloc(N, sizeof(*ranges));
+	unsigned long base = 0x100000000000ul;
+	char *p = map_touched(2);
+	struct hmm_range mine;
+	uint64_t pfns[2];
+	int i;
+
+	(void)state;
+	assert_non_null(ranges);
+	for (i = 0; i < N; i++) {
+		range_init(&ranges[i], pfns);
+		if (source_is(mm, "uffd") && i > 1000)
+			continue;
+		assert_int_equal(hmm_range_register(&ranges[i], mm,
+						    base + (unsigned long)i *
+							    2 * PAGE,
+						    base + ((unsigned long)i *
+								    2 +
+							    3) * PAGE),
+				 0);
+		ranges[i].valid = true;
+	}
+	range_start(&mine, mm, p, 2, pfns, DEV_VALID);
+	assert_int_equal(range_snapshot(&mine, mm), 2);
+	/* One page in the middle belongs to two of them, an odd one to one. */
+	hmm_invalidate_past(&mm->hmm, base + 200 * PAGE, base + 201 * PAGE);
+	for (i = 0; i < 1000; i++)
+		assert_int_equal(ranges[i].valid, i != 99 && i != 100);
+	assert_true(hmm_range_valid(&mine));
+	for (i = 0; i < N; i++)
+		hmm_range_unregister(&ranges[i]);
+	madvise(p, PAGE, MADV_DONTNEED);
+	assert_false(hmm_range_valid(&mine));
+	hmm_range_unregister(&mine);
+	free(ranges);
+	munmap(p, 2 * PAGE);
+}
+
+#define RULE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RULE(rule_01_no_stale_valid),
+		RULE(rule_02_failed_start_leaves_no_trace),
+		RULE(rule_03_mirror_errors_are_not_lost),
+		RULE(rule_04_end_never_sleeps),
+		RULE(rule_05_06_lifetime_outlasts_detach),
+		RULE(rule_07_dead_wins),
+		RULE(rule_08_unregister_against_callbacks),
+		RULE(rule_09_racing_creators),
+		RULE(rule_10_disjoint_changes_do_not_matter),
+		RULE(rule_11_overlap_is_half_open),
+		RULE(rule_12_legacy_leaks_no_range),
+		RULE(rule_13_lock_state_by_code),
+		/* 14, the documented driver loop, is driver_loop.c. */
+		RULE(rule_15_block_decides),
+		RULE(rule_16_write_to_read_only),
+		RULE(rule_17_holes),
+		RULE(rule_18_swap_is_brought_in),
+		RULE(rule_19_requests_survive),
+		RULE(rule_20_no_overfaulting),
+		RULE(rule_21_count_is_all),
+		RULE(rule_22_special),
+		RULE(rule_23_many_ranges),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
