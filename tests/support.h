@@ -49,18 +49,28 @@ static inline void watchdog(unsigned int seconds)
 	alarm(seconds);
 }
 
-/* Attach, or skip the test where no source works. */
+/*
+ * Attach with the source that the test is run with ($HMM_SOURCE, else any).
+ * Skips the test, and says why, if it can't be used here.
+ */
 static inline struct mm_struct *attach(void)
 {
+	struct hmm_source_info info = { .size = sizeof(info) };
+	const char *wanted = getenv("HMM_SOURCE");
 	struct mm_struct *mm = NULL;
-	int ret = hmm_mm_attach(&mm, NULL);
+	bool usable = false;
+	unsigned int i;
 
-	if (ret == -ENOTSUP || ret == -EPERM || ret == -EACCES ||
-	    ret == -ENOENT) {
-		print_message("[  SKIP  ] no source: %s\n", strerror(-ret));
-		skip();
+	for (i = 0; !usable && !hmm_source_query(i, &info); i++) {
+		if (wanted && strcmp(wanted, info.name))
+			continue;
+		usable = !info.error;
+		if (info.error)
+			print_message("skip: %s: %s\n", info.name, info.reason);
 	}
-	assert_int_equal(ret, 0);
+	if (!usable)
+		skip();
+	assert_int_equal(hmm_mm_attach(&mm, NULL), 0);
 	return mm;
 }
 

@@ -5,15 +5,8 @@
  * The loop itself is not here: driver_loop.h is made from the comment in
  * hmm.h, so that what driver authors copy is what this tests.
  */
-#include <errno.h>
-#include <pthread.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "support.h"
 
-#include "attach.h"
-
-#define PAGE 4096ul
 #define PAGES 8
 #define WATCHDOG 30
 
@@ -110,7 +103,7 @@ static void fixture_start(struct fixture *f)
 	unsigned char *memory;
 
 	*f = (struct fixture){ .dev.mirror.ops = &mydevice_ops };
-	f->mm = test_attach();
+	f->mm = attach();
 	pthread_mutex_init(&f->dev.lock, NULL);
 	pthread_cond_init(&f->dev.changed, NULL);
 	memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE,
@@ -122,7 +115,7 @@ static void fixture_start(struct fixture *f)
 	mmap_write_lock(f->mm);
 	assert_int_equal(hmm_mirror_register(&f->dev.mirror, f->mm), 0);
 	mmap_write_unlock(f->mm);
-	alarm(WATCHDOG);
+	watchdog(WATCHDOG);
 }
 
 static void fixture_end(struct fixture *f)
@@ -130,7 +123,7 @@ static void fixture_end(struct fixture *f)
 	assert_int_equal(hmm_mirror_unregister(&f->dev.mirror), 0);
 	munmap(f->dev.memory, PAGES * PAGE);
 	assert_int_equal(hmm_mm_detach(f->mm), 0);
-	alarm(0);
+	watchdog(0);
 }
 
 static int map(struct fixture *f)
@@ -315,7 +308,7 @@ static void in_a_forks_child_is_efault(void **state)
 	pid = fork();
 	assert_int_not_equal(pid, -1);
 	if (!pid) {
-		alarm(WATCHDOG);
+		watchdog(WATCHDOG);
 		_exit(map(&f) == -EFAULT && !f.dev.installs ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
