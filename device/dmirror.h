@@ -141,8 +141,8 @@ struct dmirror_hist {
 uint64_t dmirror_hist_quantile(const struct dmirror_hist *hist, double q);
 
 struct dmirror_op_stats {
-	uint64_t ops;	 /* completed, with an error or not */
-	uint64_t bytes;	 /* read or written; COPY counts them once */
+	uint64_t ops;    /* completed, with an error or not */
+	uint64_t bytes;  /* read or written; COPY counts them once */
 	uint64_t errors; /* status < 0, -ECANCELED included */
 };
 
@@ -169,14 +169,14 @@ struct dmirror_stale {
 struct dmirror_stats {
 	struct dmirror_op_stats op[DMIRROR_OP_MAX];
 	uint64_t accesses; /* transfers to or from memory */
-	uint64_t hits;	   /* translations used, one a page */
+	uint64_t hits;     /* translations used, one a page */
 	uint64_t misses;   /* missing, or read-only for a write */
 	uint64_t faults;   /* windows faulted, with an error or not */
 	uint64_t fault_errors;
 	uint64_t faulted_pages; /* installed by them */
-	uint64_t retries_busy;	/* -EBUSY: it changed during the fault */
+	uint64_t retries_busy;  /* -EBUSY: it changed during the fault */
 	uint64_t retries_valid; /* hmm_range_valid() was false afterwards */
-	uint64_t evictions;	/* the page table was full, and emptied */
+	uint64_t evictions;     /* the page table was full, and emptied */
 	uint64_t invalidations[HMM_CHANGE_KIND_MAX];
 	uint64_t invalidated_pages;
 	uint64_t releases;     /* the address space died */
@@ -184,17 +184,17 @@ struct dmirror_stats {
 	uint64_t huge_splits;
 	uint64_t mapped_bytes; /* now */
 	uint64_t mapped_peak;
-	uint64_t tables;	   /* now; 4 KiB each */
+	uint64_t tables;           /* now; 4 KiB each */
 	struct dmirror_hist wait;  /* hmm_range_wait_until_valid() */
 	struct dmirror_hist fault; /* whole faults, waits included */
 
 	/* The oracle.  See dmirror_verify(). */
-	uint64_t verified;	  /* translations compared */
+	uint64_t verified;        /* translations compared */
 	uint64_t verify_presence; /* of these, only present or not: no PFNs */
-	uint64_t suspects;	  /* differed, or failed in an access */
+	uint64_t suspects;        /* differed, or failed in an access */
 	uint64_t undecided; /* suspects whose change was never told in time */
 	uint64_t refused;   /* accesses that the kernel refuses though mapped */
-	uint64_t stale;	    /* suspects without an excuse: the verdict */
+	uint64_t stale;     /* suspects without an excuse: the verdict */
 	struct dmirror_stale last_stale;
 };
 
