@@ -531,10 +531,14 @@ void mmap_write_unlock(struct mm_struct *mm);
  * struct hmm_attach_opts - how to attach; zeroed means: as well as possible
  * @size: sizeof(struct hmm_attach_opts), so that it can grow
  * @source: name of the source to use; NULL for $HMM_SOURCE, else the best
+ * @private_files: the calling thread has a descriptor table of its own
+ *	(CLOSE_RANGE_UNSHARE), so a fork's child inherits none of the library's
+ *	descriptors, and their numbers are other files there: close nothing
  */
 struct hmm_attach_opts {
 	size_t size;
 	const char *source;
+	bool private_files;
 };
 
 /**

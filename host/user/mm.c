@@ -199,7 +199,8 @@ static void fork_child(void)
 		mm->hmm.calls = NULL;
 		init_waitqueue_head(&mm->hmm.wq);
 		hmm_kill(&mm->hmm);
-		mm->src->ops->forked(mm->src);
+		if (!mm->private_files)
+			mm->src->ops->forked(mm->src);
 	}
 	pthread_mutex_unlock(&registry);
 	hmm_events_forget_self();
@@ -247,13 +248,14 @@ static struct mm_struct *get_unused(void)
 }
 
 static int mm_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
-		     char *why, size_t size)
+		     bool private_files, char *why, size_t size)
 {
 	int ret;
 
 	/* After a fork that pthread_atfork() did not see, too. */
 	hmm_events_forget_self();
 	mm->forked = false;
+	mm->private_files = private_files;
 	ret = make_alive(mm);
 	if (ret)
 		goto out;
@@ -311,8 +313,8 @@ static struct mm_struct *find_attached(const struct hmm_source_ops *ops)
 }
 
 static int attach_source(struct mm_struct **mmp,
-			 const struct hmm_source_ops *ops, char *why,
-			 size_t size)
+			 const struct hmm_source_ops *ops, bool private_files,
+			 char *why, size_t size)
 {
 	struct mm_struct *mm = find_attached(ops);
 	int ret = 0;
@@ -320,7 +322,9 @@ static int attach_source(struct mm_struct **mmp,
 	*why = '\0';
 	if (!mm) {
 		mm = get_unused();
-		ret = mm ? mm_attach(mm, ops, why, size) : -ENOMEM;
+		if (!mm)
+			return -ENOMEM;
+		ret = mm_attach(mm, ops, private_files, why, size);
 	}
 	if (!ret)
 		*mmp = mm;
@@ -355,7 +359,8 @@ int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *opts)
 	for (ops = hmm_sources; *ops; ops++) {
 		if (name && strcmp(name, (*ops)->name))
 			continue;
-		ret = attach_source(mmp, *ops, why, sizeof(why));
+		ret = attach_source(mmp, *ops, opts && opts->private_files, why,
+				    sizeof(why));
 		if (!ret || name)
 			break;
 		pr_info("hmm: source %s can't be used: %s", (*ops)->name, why);
@@ -472,7 +477,7 @@ int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info)
 int hmm_source_query(unsigned int index, struct hmm_source_info *info)
 {
 	const struct hmm_source_ops *ops;
-	struct mm_struct *mm;
+	struct mm_struct *mm = NULL;
 	unsigned int i;
 
 	if (!info || info->size < sizeof(*info))
@@ -489,7 +494,7 @@ int hmm_source_query(unsigned int index, struct hmm_source_info *info)
 		.level = ops->level,
 	};
 	pthread_mutex_lock(&attaching);
-	info->error = attach_source(&mm, ops, info->reason,
+	info->error = attach_source(&mm, ops, false, info->reason,
 				    sizeof(info->reason));
 	pthread_mutex_unlock(&attaching);
 	if (!info->error)

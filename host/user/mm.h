@@ -33,6 +33,7 @@ struct mm_struct {
 	/* Zeroed by the kernel in a fork's child: MADV_WIPEONFORK. */
 	const unsigned char *alive;
 	bool forked;
+	bool private_files;
 
 	pthread_rwlock_t mmap_lock;
 	int pagemap_fd;
