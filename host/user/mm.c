@@ -42,12 +42,15 @@ bool mmget_not_zero(struct mm_struct *mm)
 
 static void mm_free(struct mm_struct *mm)
 {
+	/* A fork's child closes what it inherited, unless it did not. */
+	if (!mm->forked || !mm->private_files) {
+		hmm_vmas_close(mm);
+		hmm_events_free(mm);
+		close(mm->pagemap_fd);
+	}
 	if (!mm->forked)
 		mm->src->ops->detach(mm->src);
 	mm->src = NULL;
-	hmm_vmas_close(mm);
-	hmm_events_free(mm);
-	close(mm->pagemap_fd);
 	munmap((void *)mm->alive, PAGE_SIZE);
 }
 
