@@ -13,7 +13,7 @@ nm -g --defined-only "$O"/libhmm.a | awk 'NF == 3 { print $3 }' |
 	sort >"$tmp/a"
 # Every function of the public header that is not inline is in the map.
 ${CC-gcc} -E -P -Iinclude include/hmm.h | tr '\n' ' ' | tr ';{}' '\n\n\n' |
-	grep -v 'static inline' |
+	grep -v -e 'static inline' -e '=' -e return |
 	grep -oE '\b(hmm|mmap)_[a-z_]+ ?\([^()]*(\([^()]*\)[^()]*)*\) *$' |
 	sed 's/ *(.*//' | sort -u >"$tmp/header"
 diff -u "$tmp/map" "$tmp/so"
