@@ -208,7 +208,6 @@ static uint64_t translate(const struct hmm_range *range, uint64_t cpu)
 static int merge_block(uint64_t *cpu, unsigned int order)
 {
 	const uint64_t soft = HMM_CPU_WRITE | HMM_CPU_FAULTED;
-	/* NOLINTNEXTLINE: a range is not empty, all of it was read */
 	uint64_t first = cpu[0], and = cpu[0];
 	unsigned long i;
 
@@ -241,7 +240,6 @@ static long finish(struct hmm_walk *walk)
 			if (merge_block(&walk->cpu[i << order], order))
 				return -EINVAL;
 	for (i = 0; i < n; i++)
-		/* NOLINTNEXTLINE: a range is not empty, all of it was read */
 		range->pfns[i] = translate(range, walk->cpu[i << order]);
 	return (long)n;
 }

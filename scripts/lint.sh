@@ -38,7 +38,7 @@ cpp_check()
 	cppcheck --quiet -j"$JOBS" --std=c11 --error-exitcode=1 --inline-suppr \
 		--enable=warning,portability,performance \
 		--suppress=missingIncludeSystem --suppress=unknownMacro \
-		--library=posix -D__x86_64__ -D__linux__ \
+		-D__x86_64__ -D__linux__ \
 		-Iinclude -Icore -Ihost/user -Idevice $user
 }
 
