@@ -105,7 +105,7 @@ gen: $(GEN)
 
 $O/gen/%.bpf.o: host/user/%.bpf.c $(wildcard host/user/*.h)
 	@mkdir -p $(@D)
-	$(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_x86 -Wall -Werror \
+	$(CLANG) -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Werror \
 		-I/usr/include/x86_64-linux-gnu -Ihost/user -c -o $@ $<
 
 $O/gen/%.skel.h: $O/gen/%.bpf.o

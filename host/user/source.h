@@ -80,6 +80,15 @@ struct hmm_source_ops {
 		     uint64_t *consumed);
 
 	/*
+	 * Have event_fd become readable at the next record; without arm, or if
+	 * it is never called, it does at each.  Once: afterwards it may stay
+	 * silent until the ring is half full, which spares the one who makes a
+	 * change the wake-up.  Called under the drain lock, after drain.
+	 * True: nothing is left, poll.  False: drain again, without polling.
+	 */
+	bool (*arm)(struct hmm_source *src);
+
+	/*
 	 * May sleep, and does as long as a change does; called by one thread at
 	 * a time, never under a lock.  0 or -errno: then nothing was learnt.
 	 */
