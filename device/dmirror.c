@@ -278,7 +278,7 @@ int dmirror_create(struct dmirror **dmp, struct mm_struct *mm,
 	ret = pt_init(&dm->pt, dm->opts.max_tables);
 	if (ret)
 		goto out_free;
-	ret = dm_oracle_open(dm);
+	ret = dm_oracle_init(dm);
 	if (ret)
 		goto out_pt;
 
@@ -287,7 +287,7 @@ int dmirror_create(struct dmirror **dmp, struct mm_struct *mm,
 	ret = hmm_mirror_register(&dm->mirror, mm);
 	mmap_write_unlock(mm);
 	if (ret)
-		goto out_oracle;
+		goto out_pt;
 	ret = dm_engines_start(dm);
 	if (ret)
 		goto out_mirror;
@@ -298,8 +298,6 @@ out_mirror:
 	/* -ETIMEDOUT: a callback still runs in it.  Better leak than free it. */
 	if (hmm_mirror_unregister(&dm->mirror))
 		return ret;
-out_oracle:
-	dm_oracle_close(dm);
 out_pt:
 	pt_destroy(&dm->pt);
 out_free:
@@ -318,7 +316,6 @@ int dmirror_destroy(struct dmirror *dm)
 	ret = hmm_mirror_unregister(&dm->mirror);
 	if (ret)
 		return ret;
-	dm_oracle_close(dm);
 	pt_destroy(&dm->pt);
 	free(dm->engines);
 	free(dm);

@@ -47,7 +47,6 @@ struct dmirror {
 	struct engine **engines;
 	unsigned int nr_engines;
 
-	int pagemap;
 	bool presence; /* no PFNs to compare: only whether a page is there */
 	unsigned long cursor; /* where dmirror_verify() goes on */
 
@@ -123,8 +122,8 @@ struct verdict {
 	unsigned int left, stale;
 };
 
-int dm_oracle_open(struct dmirror *dm);
-void dm_oracle_close(struct dmirror *dm);
+/* Can pagemap be read, and does it have PFNs?  0 or -errno. */
+int dm_oracle_init(struct dmirror *dm);
 /* Compare up to one window from addr on.  L held for write. */
 int dm_oracle_look(struct dmirror *dm, unsigned long addr, unsigned long n,
 		   struct suspects *suspects);

@@ -33,17 +33,26 @@
 /* How long the mirrors may take to be told. */
 #define TOLD_NS 2000000000ull
 
-static int read_pagemap(struct dmirror *dm, unsigned long addr, unsigned long n,
-			uint64_t *entries)
+/*
+ * Opened each time: the device may be used by threads with descriptor tables of
+ * their own, and by a fork's child that has none of ours.
+ */
+static int read_pagemap(unsigned long addr, unsigned long n, uint64_t *entries)
 {
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	size_t len = n * sizeof(*entries);
 	ssize_t ret;
 
-	ret = pread(dm->pagemap, entries, len,
+	if (fd < 0)
+		return -errno;
+	ret = pread(fd, entries, len,
 		    (off_t)(addr / PT_PAGE_SIZE * sizeof(*entries)));
 	if (ret < 0)
-		return -errno;
-	return (size_t)ret < len ? -EIO : 0;
+		ret = -errno;
+	else
+		ret = (size_t)ret < len ? -EIO : 0;
+	close(fd);
+	return (int)ret;
 }
 
 static struct hmm_mm_info query(struct dmirror *dm)
@@ -54,26 +63,16 @@ static struct hmm_mm_info query(struct dmirror *dm)
 	return info;
 }
 
-int dm_oracle_open(struct dmirror *dm)
+int dm_oracle_init(struct dmirror *dm)
 {
 	uint64_t here;
 	int ret;
 
-	dm->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (dm->pagemap < 0)
-		return -errno;
-	ret = read_pagemap(dm, (unsigned long)&here, 1, &here);
-	if (ret)
-		close(dm->pagemap);
+	ret = read_pagemap((unsigned long)&here, 1, &here);
 	/* Our rights now and the library's when it attached may differ. */
-	else
+	if (!ret)
 		dm->presence = !(here & PM_PFN) || query(dm).pfns_virtual;
 	return ret;
-}
-
-void dm_oracle_close(struct dmirror *dm)
-{
-	close(dm->pagemap);
 }
 
 static bool differs(struct dmirror *dm, uint64_t entry, uint64_t pagemap)
@@ -105,7 +104,7 @@ int dm_oracle_look(struct dmirror *dm, unsigned long addr, unsigned long n,
 	uint64_t entry;
 	int ret;
 
-	ret = read_pagemap(dm, addr, n, pagemap);
+	ret = read_pagemap(addr, n, pagemap);
 	if (ret)
 		return ret;
 	for (i = 0; i < n && !full(suspects); i++, addr += PT_PAGE_SIZE) {
@@ -196,7 +195,7 @@ static bool refused(struct dmirror *dm, const struct suspect *s)
 
 	return s->access && !hmm_find_vma(dm->mm, s->addr, &vma) &&
 	       vma.vm_start <= s->addr && (vma.vm_flags & need) == need &&
-	       !read_pagemap(dm, s->addr, 1, &pagemap) &&
+	       !read_pagemap(s->addr, 1, &pagemap) &&
 	       !differs(dm, s->entry, pagemap);
 }
 
@@ -280,7 +279,7 @@ int dm_oracle_access_failed(struct dmirror *dm, unsigned long addr, bool write)
 	pthread_rwlock_unlock(&dm->lock);
 	if (!left)
 		return 0;
-	read_pagemap(dm, s.addr, 1, &suspects.s[0].pagemap);
+	read_pagemap(s.addr, 1, &suspects.s[0].pagemap);
 	return dm_oracle_judge(dm, &suspects).left ? -EFAULT : 0;
 }
 

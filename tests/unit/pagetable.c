@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
-/* pagetable.c - the device's page table, against a flat model of it */
+/*
+ * pagetable.c - the device's page table, against a flat model of it
+ *
+ * check: once
+ */
 #include "support.h"
 
 #include "pagetable.h"
@@ -202,9 +206,8 @@ static void random_changes(void **state)
 		pfn = BASE / PAGE + at + off;
 		if (rand_r(&seed) % 2) {
 			fill(entries, pfn, n);
-			assert_int_equal(pt_map(&pt, BASE + at * PAGE, entries,
-						n),
-					 0);
+			assert_int_equal(
+				pt_map(&pt, BASE + at * PAGE, entries, n), 0);
 			memcpy(&model[at], entries, n * sizeof(*model));
 		} else {
 			pt_unmap(&pt, BASE + at * PAGE, BASE + (at + n) * PAGE);

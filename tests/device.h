@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* device.h - what the tests of the software device share */
+#ifndef TESTS_DEVICE_H
+#define TESTS_DEVICE_H
+
+#include "support.h"
+
+#include "dmirror.h"
+
+static inline struct dmirror *device(struct mm_struct *mm,
+				     const struct dmirror_opts *opts)
+{
+	struct dmirror *dm = NULL;
+
+	assert_int_equal(dmirror_create(&dm, mm, opts), 0);
+	return dm;
+}
+
+static inline struct dmirror_stats stats_of(struct dmirror *dm)
+{
+	struct dmirror_stats stats;
+
+	dmirror_stats(dm, &stats);
+	return stats;
+}
+
+static inline int dev_read(struct dmirror *dm, const void *p, void *buf,
+			   size_t len)
+{
+	struct dmirror_op op = { .type = DMIRROR_READ,
+				 .addr = (unsigned long)p,
+				 .len = len,
+				 .buf = buf };
+
+	return dmirror_run(dm, &op);
+}
+
+static inline int dev_write(struct dmirror *dm, const void *p, void *buf,
+			    size_t len)
+{
+	struct dmirror_op op = { .type = DMIRROR_WRITE,
+				 .addr = (unsigned long)p,
+				 .len = len,
+				 .buf = buf };
+
+	return dmirror_run(dm, &op);
+}
+
+static inline int dev_fill(struct dmirror *dm, const void *p, uint8_t value,
+			   size_t len)
+{
+	struct dmirror_op op = { .type = DMIRROR_FILL,
+				 .addr = (unsigned long)p,
+				 .len = len,
+				 .value = value };
+
+	return dmirror_run(dm, &op);
+}
+
+static inline int dev_copy(struct dmirror *dm, void *dst, const void *src,
+			   size_t len)
+{
+	struct dmirror_op op = { .type = DMIRROR_COPY,
+				 .addr = (unsigned long)src,
+				 .dst = (unsigned long)dst,
+				 .len = len };
+
+	return dmirror_run(dm, &op);
+}
+
+static inline int dev_checksum(struct dmirror *dm, const void *p, size_t len,
+			       uint64_t *sum)
+{
+	struct dmirror_op op = { .type = DMIRROR_CHECKSUM,
+				 .addr = (unsigned long)p,
+				 .len = len };
+	int ret = dmirror_run(dm, &op);
+
+	*sum = op.result;
+	return ret;
+}
+
+static inline int dev_add(struct dmirror *dm, const void *p, uint64_t value,
+			  uint64_t *old)
+{
+	struct dmirror_op op = { .type = DMIRROR_ADD,
+				 .addr = (unsigned long)p,
+				 .len = 8,
+				 .value = value };
+	int ret = dmirror_run(dm, &op);
+
+	*old = op.result;
+	return ret;
+}
+
+/* Wait until the mirrors have been told of all that has been done so far. */
+static inline void settle(struct mm_struct *mm)
+{
+	struct hmm_mm_info info = { .size = sizeof(info) };
+	uint64_t started;
+
+	assert_int_equal(hmm_mm_query(mm, &info), 0);
+	started = info.started;
+	while (info.told < started) {
+		usleep(1000);
+		assert_int_equal(hmm_mm_query(mm, &info), 0);
+	}
+}
+
+/* The oracle has nothing against the device, and has looked. */
+static inline void assert_not_stale(struct dmirror *dm)
+{
+	struct dmirror_stats stats;
+
+	assert_int_equal(dmirror_verify(dm, ~0ul), 0);
+	stats = stats_of(dm);
+	if (stats.stale)
+		print_message("stale: %#lx entry %#lx pagemap %#lx started %lu "
+			      "told %lu access %d\n",
+			      stats.last_stale.addr, stats.last_stale.entry,
+			      stats.last_stale.pagemap,
+			      stats.last_stale.started, stats.last_stale.told,
+			      stats.last_stale.access);
+	assert_int_equal(stats.stale, 0);
+}
+
+#endif
