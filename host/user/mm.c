@@ -485,7 +485,7 @@ int hmm_source_query(unsigned int index, struct hmm_source_info *info)
 
 	if (!info || info->size < sizeof(*info))
 		return -EINVAL;
-	for (i = 0; hmm_sources[i] && i < index; i++)
+	for (i = 0; i < index && hmm_sources[i]; i++)
 		;
 	ops = hmm_sources[i];
 	if (!ops)

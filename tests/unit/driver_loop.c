@@ -237,29 +237,6 @@ static void gives_up_when_memory_never_rests(void **state)
 	fixture_end(&f);
 }
 
-static void change_elsewhere(struct mydevice *dev)
-{
-	void *other = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-	dev->meanwhiles++;
-	assert_ptr_not_equal(other, MAP_FAILED);
-	assert_int_equal(munmap(other, PAGE), 0);
-}
-
-static void is_not_disturbed_by_other_memory(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	fixture_start(&f);
-	memset(f.dev.memory, 1, PAGES * PAGE);
-	f.dev.meanwhile = change_elsewhere;
-	assert_int_equal(map(&f), 0);
-	assert_int_equal(f.dev.meanwhiles, 1);
-	fixture_end(&f);
-}
-
 static void hole_is_efault(void **state)
 {
 	struct fixture f;
@@ -345,7 +322,6 @@ int main(void)
 		cmocka_unit_test(faults_in_memory_that_is_absent),
 		cmocka_unit_test(tries_again_when_memory_changed),
 		cmocka_unit_test(gives_up_when_memory_never_rests),
-		cmocka_unit_test(is_not_disturbed_by_other_memory),
 		cmocka_unit_test(hole_is_efault),
 		cmocka_unit_test(unreadable_memory_is_eperm),
 		cmocka_unit_test(empty_range_is_einval),
