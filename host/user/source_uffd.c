@@ -1,0 +1,737 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * source_uffd.c - changes as a userfaultfd tells them, to an ordinary user
+ *
+ * A userfaultfd in write-protect mode, with nothing protected, has the kernel
+ * make munmap(), mremap() and discarding madvise() calls wait until a record of
+ * them has been read.  uffd_monitor.c reads them, in a process of its own; see
+ * uffd_ring.h for what we share with it.
+ *
+ * The monitor is the only one that holds the userfaultfd, from the beginning:
+ * its process creates it when it still shares our memory but no longer our
+ * files.  With a copy anywhere else, in a child that another thread forks say,
+ * the death of the monitor would not let waiting threads go.
+ */
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "madvise_wait.h"
+#include "source.h"
+#include "uffd_ring.h"
+
+/* Newer than Debian 12's <linux/userfaultfd.h> and <linux/memfd.h>. */
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+
+#define FEATURES_NEEDED                                              \
+	(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_UNMAP | \
+	 UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE)
+/* More kinds of memory can be watched. */
+#define FEATURES_WANTED                                                  \
+	(UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_WP_UNPOPULATED | \
+	 UFFD_FEATURE_WP_ASYNC)
+
+/* Long enough for a machine that is busy, short enough for a person. */
+#define MONITOR_TIMEOUT_MS 10000
+#define BARRIER_TIMEOUT_MS 200
+#define SPAWN_STACK 32768
+
+extern const char hmm_uffd_monitor[], hmm_uffd_monitor_end[];
+
+/* Lives in a mapping of its own: malloc's locks are not for forked(). */
+struct uffd_source {
+	struct hmm_source src;
+	struct uffd_shared *shared;
+	uint32_t owner; /* what the monitor's half of the counter must be */
+	uint32_t lost;  /* losses that were handed out */
+	int sock, eventfd, monitor;
+
+	pthread_mutex_t request_lock; /* one request at a time on sock */
+	pthread_mutex_t lock;         /* below; a leaf */
+	struct hmm_discards discards; /* not known to be over */
+};
+
+static struct uffd_source *uffd_of(struct hmm_source *src)
+{
+	return (struct uffd_source *)src;
+}
+
+/* ---- Starting the monitor ----------------------------------------------- */
+
+enum spawn_step {
+	SPAWN_CLONE,
+	SPAWN_UFFD,
+	SPAWN_FEATURES,
+	SPAWN_EXEC,
+};
+
+/* What this thread and the two it starts, which share its memory, pass on. */
+struct spawn {
+	struct uffd_user_page *user;
+	int program;
+	char *argv[3], *envp[1];
+	void *stack;
+	/* out */
+	int monitor; /* pidfd */
+	uint64_t features;
+	enum spawn_step step;
+	int error;
+};
+
+static int open_uffd(uint64_t *features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = *features };
+	int fd, ret;
+
+	fd = (int)syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, UFFDIO_API, &api)) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
+	*features = api.features;
+	return fd;
+}
+
+/*
+ * The monitor before it is one: in our memory, with files of its own.  Nothing
+ * here may allocate or take a lock; no signal reaches it.
+ */
+static int monitor_main(void *arg)
+{
+	struct spawn *spawn = arg;
+	struct uffd_user_page *user = spawn->user;
+	uint64_t features = 0;
+	int fd;
+
+	/* The features can be asked for, and only on one that is thrown away. */
+	spawn->step = SPAWN_UFFD;
+	fd = open_uffd(&features);
+	if (fd < 0)
+		goto out;
+	close(fd);
+	spawn->step = SPAWN_FEATURES;
+	if (~features & FEATURES_NEEDED) {
+		fd = -EOPNOTSUPP;
+		goto out;
+	}
+	features &= FEATURES_NEEDED | FEATURES_WANTED;
+	spawn->features = features;
+	fd = open_uffd(&features);
+	if (fd < 0)
+		goto out;
+	user->uffd = fd;
+
+	spawn->step = SPAWN_EXEC;
+	if (fcntl(user->sock, F_SETFD, 0) || fcntl(user->pidfd, F_SETFD, 0) ||
+	    fcntl(user->eventfd, F_SETFD, 0) ||
+	    fcntl(atoi(spawn->argv[1]), F_SETFD, 0)) {
+		fd = -errno;
+		goto out;
+	}
+	syscall(SYS_execveat, spawn->program, "", spawn->argv, spawn->envp,
+		AT_EMPTY_PATH);
+	fd = -errno;
+out:
+	spawn->error = fd;
+	_exit(1);
+}
+
+/* In between: its only child is nobody's after it has gone. */
+static int middle_main(void *arg)
+{
+	struct spawn *spawn = arg;
+
+	if (clone(monitor_main, (char *)spawn->stack + 2 * SPAWN_STACK,
+		  CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, spawn,
+		  &spawn->monitor) < 0)
+		spawn->error = -errno;
+	_exit(0);
+}
+
+/*
+ * The application must not notice: no SIGCHLD, no unknown child for its
+ * wait(), no copy of its memory.  A child that runs another program always
+ * becomes an ordinary one, so the monitor is a grandchild, and what is between
+ * us and it is none that an ordinary wait() sees.
+ */
+static int spawn_monitor(struct spawn *spawn)
+{
+	sigset_t all, old;
+	int pid, ret = 0;
+
+	spawn->stack = mmap(NULL, 2 * SPAWN_STACK, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (spawn->stack == MAP_FAILED)
+		return -errno;
+	/* Handlers of the application must not run in either. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* With our files, so that the pidfd of the monitor becomes ours. */
+	pid = clone(middle_main, (char *)spawn->stack + SPAWN_STACK,
+		    CLONE_VM | CLONE_VFORK | CLONE_FILES, spawn);
+	if (pid < 0)
+		ret = -errno;
+	else
+		while (waitpid(pid, NULL, __WCLONE) < 0 && errno == EINTR)
+			;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	munmap(spawn->stack, 2 * SPAWN_STACK);
+	return ret ? ret : spawn->error;
+}
+
+static void reap(int pidfd)
+{
+	siginfo_t info;
+
+	/* Ours only if we are the reaper of orphans; otherwise this fails. */
+	waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
+}
+
+static void say_spawn(const struct spawn *spawn, int error, char *why,
+		      size_t size)
+{
+	const char *what = "", *todo = "";
+
+	switch (spawn->step) {
+	case SPAWN_CLONE:
+		what = "can't start the monitor process";
+		if (error == -EAGAIN)
+			todo = ": raise RLIMIT_NPROC or the cgroup's pids.max";
+		break;
+	case SPAWN_UFFD:
+		what = "userfaultfd() failed";
+		if (error == -EPERM || error == -EACCES)
+			todo = ": a seccomp filter or a security module denies "
+			       "it; a container's profile has to allow "
+			       "userfaultfd";
+		else if (error == -ENOSYS)
+			todo = ": not in this kernel (CONFIG_USERFAULTFD), or "
+			       "denied by a seccomp filter";
+		else if (error == -EINVAL)
+			todo = ": it needs Linux 5.11";
+		break;
+	case SPAWN_FEATURES:
+		what = "this kernel's userfaultfd has no write-protect mode or "
+		       "no events";
+		break;
+	case SPAWN_EXEC:
+		what = "can't execute the monitor";
+		if (error == -EACCES)
+			todo = ": a security policy forbids to execute memory "
+			       "files";
+		break;
+	}
+	if (error == -EMFILE)
+		todo = ": raise RLIMIT_NOFILE";
+	snprintf(why, size, "%s (%s)%s", what, strerror(-error), todo);
+}
+
+/* ---- Attach ------------------------------------------------------------- */
+
+static int make_program(char *why, size_t size)
+{
+	size_t left = (size_t)(hmm_uffd_monitor_end - hmm_uffd_monitor);
+	const char *p = hmm_uffd_monitor;
+	ssize_t n;
+	int fd, ret;
+
+	fd = memfd_create("hmm-uffd",
+			  MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+	/* Before Linux 6.3 all were executable, and had no such flag. */
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("hmm-uffd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0) {
+		ret = -errno;
+		if (ret == -EACCES)
+			snprintf(why, size,
+				 "executable memory files are forbidden here: "
+				 "set the sysctl vm.memfd_noexec to 0 or 1");
+		return ret;
+	}
+	for (; left; p += n, left -= (size_t)n) {
+		n = write(fd, p, left);
+		if (n <= 0) {
+			ret = n ? -errno : -EIO;
+			close(fd);
+			return ret;
+		}
+	}
+	fcntl(fd, F_ADD_SEALS,
+	      F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+	return fd;
+}
+
+/* Ours is read-only but for our page: a stray write can't forge a record. */
+static int map_shared(struct uffd_shared **sharedp)
+{
+	struct uffd_shared *shared;
+	int fd, ret;
+
+	fd = memfd_create("hmm-uffd-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, sizeof(*shared)))
+		goto out_errno;
+	fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ, MAP_SHARED, fd, 0);
+	if (shared == MAP_FAILED)
+		goto out_errno;
+	if (mprotect(&shared->user, UFFD_PAGE, PROT_READ | PROT_WRITE)) {
+		ret = -errno;
+		munmap(shared, sizeof(*shared));
+		close(fd);
+		return ret;
+	}
+	*sharedp = shared;
+	return fd;
+out_errno:
+	ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static int make_event_fd(struct uffd_source *u)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int fd = epoll_create1(EPOLL_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	/* Its death has to wake who listens, too. */
+	if (epoll_ctl(fd, EPOLL_CTL_ADD, u->eventfd, &event) ||
+	    epoll_ctl(fd, EPOLL_CTL_ADD, u->monitor, &event)) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
+	u->src.event_fd = fd;
+	return 0;
+}
+
+/* The next message of the monitor; -EPIPE if it is dead. */
+static int receive(struct uffd_source *u, int timeout_ms)
+{
+	struct pollfd fds[2] = {
+		{ .fd = u->sock, .events = POLLIN },
+		{ .fd = u->monitor, .events = POLLIN },
+	};
+	struct uffd_reply reply;
+	ssize_t n;
+	int ret;
+
+	/*
+	 * Not its end of the socket alone, of which a child that was forked
+	 * meanwhile may have a copy, but its life.
+	 */
+	do
+		ret = poll(fds, 2, timeout_ms);
+	while (ret < 0 && errno == EINTR);
+	if (ret < 0)
+		return -errno;
+	if (!ret)
+		return -ETIMEDOUT;
+	n = recv(u->sock, &reply, sizeof(reply), MSG_DONTWAIT);
+	return n == sizeof(reply) ? reply.error : -EPIPE;
+}
+
+/* Make it go, and be sure that it has: what it holds is released after. */
+static void stop_monitor(struct uffd_source *u)
+{
+	struct pollfd fd = { .fd = u->monitor, .events = POLLIN };
+
+	shutdown(u->sock, SHUT_RDWR);
+	while (poll(&fd, 1, MONITOR_TIMEOUT_MS) < 0 && errno == EINTR)
+		;
+	if (!fd.revents) {
+		syscall(SYS_pidfd_send_signal, u->monitor, SIGKILL, NULL, 0);
+		while (poll(&fd, 1, MONITOR_TIMEOUT_MS) < 0 && errno == EINTR)
+			;
+	}
+	reap(u->monitor);
+}
+
+static int start_monitor(struct uffd_source *u, int ring, char *why,
+			 size_t size)
+{
+	struct uffd_user_page *user = &u->shared->user;
+	char name[] = "hmm-uffd", number[12];
+	struct spawn spawn = {
+		.user = user,
+		.argv = { name, number, NULL },
+		.monitor = -1,
+	};
+	int socks[2], ret;
+
+	ret = make_program(why, size);
+	if (ret < 0)
+		return ret;
+	spawn.program = ret;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks)) {
+		ret = -errno;
+		goto out_program;
+	}
+	u->sock = socks[0];
+	user->sock = socks[1];
+	user->eventfd = u->eventfd;
+	user->pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (user->pidfd < 0) {
+		ret = -errno;
+		goto out_socks;
+	}
+	user->armed = 1;
+	snprintf(number, sizeof(number), "%d", ring);
+	ret = spawn_monitor(&spawn);
+	u->monitor = spawn.monitor;
+	if (ret)
+		say_spawn(&spawn, ret, why, size);
+	close(user->pidfd);
+	if (!ret) {
+		ret = receive(u, MONITOR_TIMEOUT_MS);
+		if (ret)
+			snprintf(why, size,
+				 "the monitor process did not get ready (%s)",
+				 strerror(-ret));
+	}
+	u->src.mechanism = spawn.features & UFFD_FEATURE_WP_ASYNC
+				   ? "userfaultfd, read by a monitor process"
+				   : "userfaultfd, read by a monitor process; "
+				     "before Linux 6.7: not for files";
+	if (ret && u->monitor >= 0) {
+		stop_monitor(u);
+		close(u->monitor);
+	}
+out_socks:
+	close(socks[1]);
+	if (ret)
+		close(socks[0]);
+out_program:
+	close(spawn.program);
+	return ret;
+}
+
+static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
+{
+	struct uffd_source *u;
+	int ring, ret;
+
+	u = mmap(NULL, sizeof(*u), PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (u == MAP_FAILED)
+		return -errno;
+	pthread_mutex_init(&u->request_lock, NULL);
+	pthread_mutex_init(&u->lock, NULL);
+	ring = map_shared(&u->shared);
+	if (ring < 0) {
+		ret = ring;
+		goto out_source;
+	}
+	u->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (u->eventfd < 0) {
+		ret = -errno;
+		goto out_shared;
+	}
+	ret = start_monitor(u, ring, why, size);
+	if (ret)
+		goto out_eventfd;
+	ret = make_event_fd(u);
+	if (ret)
+		goto out_monitor;
+	close(ring);
+
+	u->owner = __atomic_load_n(&u->shared->monitor.started.owner,
+				   __ATOMIC_ACQUIRE);
+	u->src.ops = &hmm_source_uffd;
+	u->src.started = &u->shared->monitor.started.word;
+	*srcp = &u->src;
+	return 0;
+
+out_monitor:
+	stop_monitor(u);
+	close(u->monitor);
+	close(u->sock);
+out_eventfd:
+	close(u->eventfd);
+out_shared:
+	close(ring);
+	munmap(u->shared, sizeof(*u->shared));
+out_source:
+	munmap(u, sizeof(*u));
+	if (ret == -EMFILE && !*why)
+		snprintf(why, size, "%s: raise RLIMIT_NOFILE", strerror(-ret));
+	return ret;
+}
+
+static void uffd_forked(struct hmm_source *src)
+{
+	struct uffd_source *u = uffd_of(src);
+
+	/* The monitor sees no hang-up: the parent's end is still open. */
+	close(u->src.event_fd);
+	close(u->monitor);
+	close(u->sock);
+	close(u->eventfd);
+	munmap(u->shared, sizeof(*u->shared));
+	munmap(u, sizeof(*u));
+}
+
+static void uffd_detach(struct hmm_source *src)
+{
+	stop_monitor(uffd_of(src));
+	uffd_forked(src);
+}
+
+/* ---- Records ------------------------------------------------------------ */
+
+static void take(struct uffd_source *u, const struct uffd_record *record,
+		 hmm_event_fn fn, void *ctx)
+{
+	static const struct {
+		enum hmm_event_phase phase;
+		enum hmm_change_kind kind;
+	} as[] = {
+		[UFFD_RECORD_UNMAP] = { HMM_EVENT_PAST, HMM_CHANGE_UNMAP },
+		[UFFD_RECORD_REMAP] = { HMM_EVENT_PAST, HMM_CHANGE_REMAP },
+		[UFFD_RECORD_REMOVE] = { HMM_EVENT_OPEN, HMM_CHANGE_DISCARD },
+	};
+	struct hmm_event event = {
+		.start = record->start,
+		.end = record->end,
+		.phase = as[record->kind].phase,
+		.kind = as[record->kind].kind,
+	};
+
+	if (event.phase == HMM_EVENT_OPEN) {
+		pthread_mutex_lock(&u->lock);
+		hmm_discards_add(&u->discards, event.start, event.end);
+		pthread_mutex_unlock(&u->lock);
+	}
+	fn(ctx, &event);
+}
+
+static void take_loss(struct uffd_source *u, hmm_event_fn fn, void *ctx)
+{
+	const struct hmm_event event = {
+		.start = 0,
+		.end = ~0ul,
+		/* A discard may be among them. */
+		.phase = HMM_EVENT_OPEN,
+		.kind = HMM_CHANGE_LOST,
+	};
+
+	pthread_mutex_lock(&u->lock);
+	hmm_discards_add(&u->discards, 0, ~0ul);
+	pthread_mutex_unlock(&u->lock);
+	fn(ctx, &event);
+}
+
+/* Ask to be woken for the next record.  False if there is one already. */
+static bool arm(struct uffd_source *u, uint32_t done)
+{
+	struct uffd_user_page *user = &u->shared->user;
+	uint64_t wakes;
+
+	if (__atomic_load_n(&user->armed, __ATOMIC_RELAXED))
+		return true;
+	/* Disarmed, but the wake-up is not there yet: it will be. */
+	if (read(u->eventfd, &wakes, sizeof(wakes)) < 0)
+		return true;
+	/* Pairs with the monitor, which stores done and then looks at armed. */
+	__atomic_store_n(&user->armed, 1, __ATOMIC_SEQ_CST);
+	return __atomic_load_n(&u->shared->monitor.done, __ATOMIC_SEQ_CST) ==
+	       done;
+}
+
+static int uffd_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
+		      uint64_t *consumed)
+{
+	struct uffd_source *u = uffd_of(src);
+	const struct uffd_monitor_page *page = &u->shared->monitor;
+	struct uffd_user_page *user = &u->shared->user;
+	uint32_t done, head, lost, tail = user->tail;
+
+	do {
+		/* Pairs with serve_events(): all that done counts is there. */
+		done = __atomic_load_n(&page->done, __ATOMIC_SEQ_CST);
+		lost = __atomic_load_n(&page->lost, __ATOMIC_RELAXED);
+		head = __atomic_load_n(&page->head, __ATOMIC_ACQUIRE);
+		while (tail != head)
+			take(u, &u->shared->ring[tail++ % UFFD_RECORDS], fn,
+			     ctx);
+		/* Pairs with put(): the slots may be used again. */
+		__atomic_store_n(&user->tail, tail, __ATOMIC_RELEASE);
+		if (lost != u->lost) {
+			take_loss(u, fn, ctx);
+			u->lost = lost;
+			__atomic_store_n(&user->lost, lost, __ATOMIC_RELEASE);
+		}
+	} while (!arm(u, done));
+
+	*consumed = (uint64_t)u->owner << 32 | done;
+	if (__atomic_load_n(&page->started.owner, __ATOMIC_ACQUIRE) != u->owner)
+		return -EPIPE;
+	return 0;
+}
+
+/* ---- Barrier ------------------------------------------------------------ */
+
+static int uffd_barrier(struct hmm_source *src, char *why, size_t size)
+{
+	struct uffd_source *u = uffd_of(src);
+	struct hmm_discards discards;
+	unsigned int i;
+	int ret;
+
+	pthread_mutex_lock(&u->lock);
+	discards = u->discards;
+	u->discards.nr = 0;
+	pthread_mutex_unlock(&u->lock);
+
+	ret = hmm_madvise_wait(&discards, BARRIER_TIMEOUT_MS, why, size);
+	if (!ret)
+		return 0;
+	pthread_mutex_lock(&u->lock);
+	for (i = 0; i < discards.nr; i++)
+		hmm_discards_add(&u->discards, discards.range[i].start,
+				 discards.range[i].end);
+	pthread_mutex_unlock(&u->lock);
+	return ret;
+}
+
+/* ---- Cover -------------------------------------------------------------- */
+
+static int request(struct uffd_source *u, unsigned long start,
+		   unsigned long end)
+{
+	struct uffd_request message = { .start = start, .end = end };
+	int ret;
+
+	pthread_mutex_lock(&u->request_lock);
+	if (send(u->sock, &message, sizeof(message), MSG_NOSIGNAL) < 0)
+		ret = -EPIPE;
+	else
+		ret = receive(u, -1);
+	pthread_mutex_unlock(&u->request_lock);
+	return ret;
+}
+
+/* What smaps says about a vma. */
+struct smap {
+	unsigned long start, end, page_size;
+	bool special;
+};
+
+/* The next vma of an open smaps; false at the end. */
+static bool next_smap(FILE *smaps, struct smap *s)
+{
+	char line[512];
+	unsigned long kb;
+
+	*s = (struct smap){ 0 };
+	while (fgets(line, sizeof(line), smaps)) {
+		if (!s->end) {
+			sscanf(line, "%lx-%lx ", &s->start, &s->end);
+		} else if (sscanf(line, "KernelPageSize: %lu", &kb) == 1) {
+			s->page_size = kb << 10;
+		} else if (!strncmp(line, "VmFlags:", 8)) {
+			s->special = strstr(line, " io") || strstr(line, " pf");
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * The kernel takes all of a range or nothing, and huge pages only as a whole.
+ * So one vma after the other: VM_IO and VM_PFNMAP memory is never mirrored and
+ * need not be watched; everything else must be.
+ */
+static int cover_vmas(struct uffd_source *u, unsigned long start,
+		      unsigned long end)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	struct smap s;
+	int ret = 0;
+
+	if (!smaps)
+		return -errno;
+	while (!ret && next_smap(smaps, &s)) {
+		unsigned long from = s.start > start ? s.start : start;
+		unsigned long to = s.end < end ? s.end : end;
+		unsigned long mask = s.page_size ? s.page_size - 1 : 0;
+
+		if (s.start >= end)
+			break;
+		if (from >= to || s.special)
+			continue;
+		ret = request(u, from & ~mask, (to + mask) & ~mask);
+		if (ret == -EINVAL || ret == -EPERM) {
+			pr_debug("hmm: userfaultfd can't watch the memory at "
+				 "%lx-%lx\n",
+				 s.start, s.end);
+			ret = -EOPNOTSUPP;
+		}
+	}
+	fclose(smaps);
+	return ret;
+}
+
+static int uffd_cover(struct hmm_source *src, unsigned long start,
+		      unsigned long end)
+{
+	struct uffd_source *u = uffd_of(src);
+	int ret;
+
+	ret = request(u, start, end);
+	if (ret == -EINVAL || ret == -EPERM)
+		ret = cover_vmas(u, start, end);
+	if (ret == -EBUSY)
+		pr_warn("hmm: another userfaultfd of this process watches some "
+			"memory in %lx-%lx already; a vma can have only one\n",
+			start, end);
+	if (ret == -ENOMEM)
+		pr_warn("hmm: no memory to watch %lx-%lx, or too many vmas: "
+			"raise the sysctl vm.max_map_count, or register larger "
+			"ranges\n",
+			start, end);
+	return ret;
+}
+
+const struct hmm_source_ops hmm_source_uffd = {
+	.name = "uffd",
+	.misses = "mprotect, copy on write, write-back, swap-out, migration, "
+		  "page merging and huge-page collapse; truncation and hole "
+		  "punching of files, shmdt; "
+		  "memory mapped over a hole or in place of a range after it "
+		  "was registered. What munmap and mremap do is seen before "
+		  "they return, not before they begin",
+	.level = 1,
+	.attach = uffd_attach,
+	.detach = uffd_detach,
+	.forked = uffd_forked,
+	.drain = uffd_drain,
+	.barrier = uffd_barrier,
+	.cover = uffd_cover,
+};
