@@ -52,7 +52,7 @@ obj = $(patsubst %,$O/obj/%.o,$(basename $(1)))
 LIB_OBJ := $(call obj,$(LIB_SRC) $(LIB_ASM))
 DEV_OBJ := $(call obj,$(DEV_SRC))
 TOOL_OBJ := $(call obj,$(TOOL_SRC))
-AGENT_OBJ := $(call obj,$(AGENT_SRC))
+AGENT_OBJ := $(call obj,$(AGENT_SRC) tools/maps.c)
 TESTS := $(patsubst tests/unit/%.c,$O/tests/%,$(wildcard tests/unit/*.c))
 EXAMPLES := $(patsubst examples/%.c,$O/examples/%,$(wildcard examples/*.c))
 
@@ -127,10 +127,13 @@ $(call obj,host/user/uffd_monitor_blob.S): $O/uffd-monitor
 
 # ---- The device, the command, the agent, the examples -----------------------
 
+# Where it finds the agent once both are installed.
+$(call obj,tools/launch.c): ALL_CFLAGS += -DHMM_LIBDIR='"$(LIBDIR)"'
+
 $(DEV_A): $(DEV_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
-$O/hmm: $(TOOL_OBJ) $(LIB_A)
+$O/hmm: $(TOOL_OBJ) $(DEV_A) $(LIB_A)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljson-c $(LIBS) -lm
 
 $O/libhmm-agent.so: $(AGENT_OBJ) $(DEV_A) $(LIB_A)

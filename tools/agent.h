@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * agent.h - the guest in a program that hmm run or hmm watch started
+ *
+ * libhmm-agent.so is preloaded into the program and makes one thread, which
+ * hosts libhmm and the device in a descriptor table of its own: the program
+ * finds no descriptor that it did not open, may close all that it likes, and
+ * its children inherit nothing.  The agent's threads take no signals, never
+ * write the program's memory, and never touch its standard streams.
+ */
+#ifndef HMM_TOOLS_AGENT_H
+#define HMM_TOOLS_AGENT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dmirror.h"
+#include "hmm.h"
+#include "session.h"
+
+/* Parts of the address space that have something in them. */
+#define AGENT_SPANS 64
+struct agent_spans {
+	pthread_mutex_t lock;
+	unsigned int nr;
+	struct {
+		unsigned long start, end;
+	} span[AGENT_SPANS];
+};
+
+/**
+ * struct agent - there is one a process
+ * @header: settings; @slot: where this process reports
+ * @mm: attached
+ * @stop: futex; set when the program exits
+ * @spans: for agent_vmas_near()
+ */
+struct agent {
+	const struct session_header *header;
+	struct session_slot *slot;
+	struct mm_struct *mm;
+	uint32_t stop;
+	struct agent_spans spans;
+};
+
+/* ---- agent.c ------------------------------------------------------------ */
+
+uint64_t agent_now(void); /* CLOCK_MONOTONIC in ns */
+bool agent_stopping(struct agent *agent);
+/* Sleep, but not beyond the program's end. */
+void agent_sleep(struct agent *agent, unsigned int ms);
+/* Copy what hmm_mm_query() says to the slot. */
+void agent_publish_mm(struct agent *agent);
+
+/* ---- agent_events.c ----------------------------------------------------- */
+
+/* Put an event into the ring, or count it as dropped.  Any thread, no locks. */
+void agent_event(struct agent *agent, const struct session_event *event);
+
+/* ---- agent_vmas.c ------------------------------------------------------- */
+
+struct agent_vma {
+	unsigned long start, end;
+	bool readable, writable;
+	bool ours; /* belongs to the agent, or no device may use it */
+};
+
+/* The program's vmas, as of the last refresh; for the agent's thread only. */
+struct agent_vmas {
+	struct agent_vma *vma;
+	unsigned int nr, capacity;
+	uint64_t due; /* when it is worth its cost to look again */
+};
+
+/* Read them again if it is due; also fills the slot's table. */
+void agent_vmas_refresh(struct agent *agent, struct agent_vmas *vmas);
+
+/*
+ * Is this less than a GiB from anything that was mapped here at the last
+ * refresh?  New mappings go next to old ones, and another process's are far
+ * away because addresses are randomised.  Any thread.
+ */
+bool agent_vmas_near(struct agent *agent, unsigned long start,
+		     unsigned long end);
+
+/* ---- agent_device.c, agent_watch.c -------------------------------------- */
+
+/*
+ * Keep a device busy on the program's memory, or report every change of it,
+ * until the program exits.  0, or why it could not start: -errno.
+ */
+int agent_run_device(struct agent *agent);
+int agent_run_watch(struct agent *agent);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * agent_watch.c - report every change, with how long it took to become stable
+ *
+ * The mirror's callback may not wait, so it hands changes on to the agent's
+ * thread.  That registers a range over each and waits until it is valid, which
+ * is at the same time what a driver would have to wait for.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "agent.h"
+
+#define QUEUE 4096u
+#define PAUSE_MS 5
+#define USER_END ((1ul << 47) - 4096)
+
+struct change {
+	unsigned long start, end;
+	uint64_t time;
+	enum hmm_change_kind kind;
+};
+
+struct watch {
+	struct hmm_mirror mirror;
+	struct agent *agent;
+	struct agent_vmas vmas;
+
+	/* Written by the library's watcher thread, read by the agent's. */
+	pthread_mutex_t lock;
+	pthread_cond_t filled;
+	struct change queue[QUEUE];
+	uint64_t head, tail;
+
+	/* For a source that sees only where ranges are: one over each vma. */
+	struct hmm_range *ranges;
+	unsigned int nr_ranges;
+};
+
+static int on_change(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	struct watch *watch = (struct watch *)mirror;
+
+	if (!agent_vmas_near(watch->agent, update->start, update->end)) {
+		watch->agent->slot->foreign++;
+		return 0;
+	}
+	pthread_mutex_lock(&watch->lock);
+	if (watch->head - watch->tail < QUEUE) {
+		watch->queue[watch->head++ % QUEUE] = (struct change){
+			.start = update->start,
+			.end = update->end,
+			.time = agent_now(),
+			.kind = update->kind,
+		};
+		pthread_cond_signal(&watch->filled);
+	} else {
+		__atomic_fetch_add(&watch->agent->slot->dropped, 1,
+				   __ATOMIC_RELAXED);
+	}
+	pthread_mutex_unlock(&watch->lock);
+	return 0;
+}
+
+static const struct hmm_mirror_ops watch_ops = {
+	.sync_cpu_device_pagetables = on_change,
+};
+
+/* False if none came within PAUSE_MS. */
+static bool next_change(struct watch *watch, struct change *change)
+{
+	struct timespec until;
+	bool found;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += PAUSE_MS * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	pthread_mutex_lock(&watch->lock);
+	while (watch->head == watch->tail)
+		if (pthread_cond_timedwait(&watch->filled, &watch->lock,
+					   &until))
+			break;
+	found = watch->head != watch->tail;
+	if (found)
+		*change = watch->queue[watch->tail++ % QUEUE];
+	pthread_mutex_unlock(&watch->lock);
+	return found;
+}
+
+static void report(struct watch *watch, const struct change *change)
+{
+	struct session_event event = {
+		.type = SESSION_CHANGE,
+		.kind = change->kind,
+		.time = change->time,
+		.start = change->start,
+		.end = change->end,
+	};
+	struct hmm_range range = { 0 };
+	unsigned long end = change->end < USER_END ? change->end : USER_END;
+
+	if (!hmm_range_register(&range, watch->agent->mm, change->start, end)) {
+		if (hmm_range_wait_until_valid(&range,
+					       HMM_RANGE_DEFAULT_TIMEOUT))
+			event.ns = agent_now() - change->time;
+		hmm_range_unregister(&range);
+	}
+	agent_event(watch->agent, &event);
+}
+
+/* Ranges that are registered twice for a moment leave no gap between. */
+static void cover(struct watch *watch)
+{
+	struct hmm_range *old = watch->ranges;
+	unsigned int nr_old = watch->nr_ranges;
+	unsigned int i;
+
+	watch->nr_ranges = 0;
+	watch->ranges = calloc(watch->vmas.nr, sizeof(*watch->ranges));
+	for (i = 0; watch->ranges && i < watch->vmas.nr; i++) {
+		const struct agent_vma *vma = &watch->vmas.vma[i];
+
+		if (vma->ours)
+			continue;
+		if (!hmm_range_register(&watch->ranges[watch->nr_ranges],
+					watch->agent->mm, vma->start, vma->end))
+			watch->nr_ranges++;
+	}
+	for (i = 0; i < nr_old; i++)
+		hmm_range_unregister(&old[i]);
+	free(old);
+}
+
+int agent_run_watch(struct agent *agent)
+{
+	static struct watch watch = {
+		.mirror.ops = &watch_ops,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.filled = PTHREAD_COND_INITIALIZER,
+	};
+	struct change change;
+	uint64_t due;
+	int ret;
+
+	watch.agent = agent;
+	mmap_write_lock(agent->mm);
+	ret = hmm_mirror_register(&watch.mirror, agent->mm);
+	mmap_write_unlock(agent->mm);
+	if (ret)
+		return ret;
+	for (;;) {
+		due = watch.vmas.due;
+		agent_vmas_refresh(agent, &watch.vmas);
+		if (agent->slot->level < 2 && watch.vmas.due != due)
+			cover(&watch);
+		agent_publish_mm(agent);
+		if (next_change(&watch, &change))
+			report(&watch, &change);
+		else if (agent_stopping(agent))
+			break;
+	}
+	return hmm_mirror_unregister(&watch.mirror);
+}
