@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT OR GPL-2.0
+#
+# The explorer: the core as it is, on simulated tasks, in every order.
+#
+#   make explore-check    all schedules of up to 2 preemptions; the seed's known
+#                         defects and our own races, reopened, must be found
+#   make explore          the same with up to 3, then random ones (SEED=n)
+
+XDIR := tests/explore
+XO := $O/explore
+# No sanitizer: they don't follow a change of stacks.
+XCFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -U_FORTIFY_SOURCE \
+	-I$(XDIR) -Iinclude -Icore -include $(XDIR)/hooks.h -MMD -MP
+
+X_ENGINE := $(addprefix $(XDIR)/,main.c schedule.c state.c fiber.c sim_mm.c \
+	oracle.c device.c)
+X_NATIVE := $(X_ENGINE) $(addprefix $(XDIR)/,host_native.c scenario_native.c)
+
+xobj = $(patsubst %.c,$(XO)/obj/%.o,$(1))
+
+$(XO)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(XCFLAGS) -c -o $@ $<
+
+$(XO)/native: $(call xobj,$(X_NATIVE) $(XDIR)/native_refused.c $(wildcard core/*.c))
+	echo $^ > $@.objs
+	$(CC) -o $@ $^
+
+$(XO)/seed: $(call xobj,$(X_NATIVE) $(XDIR)/seed_model.c)
+	$(CC) -o $@ $^
+
+X_ALL := $(XO)/native $(XO)/seed
+
+SEED ?= 0
+EXPLORE_RANDOM ?= 200000
+
+.PHONY: explore-check explore
+explore-check: $(X_ALL)
+	CC='$(CC)' CFLAGS='$(filter-out -MMD -MP,$(XCFLAGS))' XO=$(XO) \
+		$(XDIR)/check.sh --bound 2
+
+explore: $(X_ALL)
+	CC='$(CC)' CFLAGS='$(filter-out -MMD -MP,$(XCFLAGS))' XO=$(XO) \
+		$(XDIR)/check.sh --bound 3 --random $(EXPLORE_RANDOM) \
+		$(if $(filter-out 0,$(SEED)),--seed $(SEED))
+
+-include $(shell find $(XO) -name '*.d' 2>/dev/null)
