@@ -113,9 +113,9 @@ void device_listen(struct sim_device *dev)
 
 	dev->mirror.ops = &device_ops;
 	dev->never_call = false;
-	mmap_write_lock(&world.mm);
-	ret = hmm_mirror_register(&dev->mirror, &world.mm);
-	mmap_write_unlock(&world.mm);
+	mmap_write_lock(world.mm);
+	ret = hmm_mirror_register(&dev->mirror, world.mm);
+	mmap_write_unlock(world.mm);
 	dev->listens = !ret;
 	if (dead && ret != -EFAULT)
 		sched_fail("D: a mirror registers with a dead mm: %d", ret);
@@ -165,7 +165,7 @@ static void install(struct sim_device *dev, const struct hmm_range *range,
 long device_map(const struct sim_driver *drv)
 {
 	struct sim_device *dev = &world.device[drv->device];
-	struct mm_struct *mm = &world.mm;
+	struct mm_struct *mm = world.mm;
 	uint64_t pfns[SIM_PAGES] = { 0 };
 	struct hmm_range range = {
 		.pfns = pfns,

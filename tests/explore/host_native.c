@@ -10,6 +10,18 @@
 
 #include "sim.h"
 
+struct mm_struct {
+	struct sim_native n;
+};
+
+void native_reset(void)
+{
+	world.mm = (struct mm_struct *)&world.native;
+	world.mm->n.users = 1;
+}
+
+/* ---- Changes ------------------------------------------------------------- */
+
 int native_change(unsigned int first, unsigned int end, enum change_what what,
 		  bool blockable)
 {
@@ -19,7 +31,7 @@ int native_change(unsigned int first, unsigned int end, enum change_what what,
 		.event = HMM_UPDATE_INVALIDATE,
 		.blockable = blockable,
 	};
-	struct mm_struct *mm = &world.mm;
+	struct sim_native *mm = &world.native;
 	unsigned int id = oracle_announce(first, end);
 	struct hmm *hmm;
 	int ret = 0;
@@ -48,8 +60,54 @@ out:
 	return ret;
 }
 
-struct hmm *hmm_host_get(struct mm_struct *mm)
+/* ---- The mmap lock -------------------------------------------------------- */
+
+void mmap_read_lock(struct mm_struct *mm)
 {
+	sim_down(&mm->n.mmap_lock, false, "mmap_read_lock");
+}
+
+void mmap_read_unlock(struct mm_struct *mm)
+{
+	sim_up(&mm->n.mmap_lock, false);
+}
+
+void mmap_write_lock(struct mm_struct *mm)
+{
+	sim_down(&mm->n.mmap_lock, true, "mmap_write_lock");
+}
+
+void mmap_write_unlock(struct mm_struct *mm)
+{
+	sim_up(&mm->n.mmap_lock, true);
+}
+
+void mmap_assert_locked(struct mm_struct *mm)
+{
+	if (!mm->n.mmap_lock.readers && !mm->n.mmap_lock.writer)
+		sched_fail("the mmap lock is not held");
+}
+
+void mmap_assert_write_locked(struct mm_struct *mm)
+{
+	if (!mm->n.mmap_lock.writer)
+		sched_fail("the mmap lock is not held for write");
+}
+
+/* ---- Lifetimes ------------------------------------------------------------ */
+
+bool mmget_not_zero(struct mm_struct *mm)
+{
+	sched_point("mmget_not_zero", &mm->n.users);
+	if (!mm->n.users)
+		return false;
+	mm->n.users++;
+	return true;
+}
+
+struct hmm *hmm_host_get(struct mm_struct *mms)
+{
+	struct sim_native *mm = &mms->n;
 	struct hmm *hmm = NULL;
 
 	sched_point("hmm_host_get", mm);
@@ -61,14 +119,14 @@ struct hmm *hmm_host_get(struct mm_struct *mm)
 		return ERR_PTR(-ENOMEM);
 	sim_down(&mm->notifier, true, "mm_take_all_locks");
 	if (!mm->hmm) {
-		if (mm->exiting) {
+		if (world.exiting) {
 			sim_up(&mm->notifier, true);
 			return ERR_PTR(-EFAULT);
 		}
 		if (world.hmms_used == SIM_HMMS)
 			sched_fail("the simulation is out of struct hmm");
 		hmm = &world.hmms[world.hmms_used++];
-		hmm_init(hmm, mm, NULL);
+		hmm_init(hmm, mms, NULL);
 		mm->hmm = hmm;
 	}
 	mm->hmm_refs++;
@@ -88,7 +146,7 @@ static bool no_reader(void *arg)
  */
 void hmm_host_put(struct hmm *hmm)
 {
-	struct mm_struct *mm = hmm->mm;
+	struct sim_native *mm = &hmm->mm->n;
 
 	sched_point("hmm_host_put", hmm);
 	if (--mm->hmm_refs)
@@ -100,19 +158,19 @@ void hmm_host_put(struct hmm *hmm)
 
 void mmput(struct mm_struct *mm)
 {
-	sched_point("mmput", &mm->users);
-	if (--mm->users < 0)
+	sched_point("mmput", &mm->n.users);
+	if (--mm->n.users < 0)
 		sched_fail("mmput without an mmget");
 }
 
 void native_exit(void)
 {
-	struct mm_struct *mm = &world.mm;
+	struct sim_native *mm = &world.native;
 	struct hmm *hmm;
 
 	sim_down(&mm->notifier, false, "srcu_read_lock");
 	hmm = mm->hmm;
-	mm->exiting = true;
+	world.exiting = true;
 	if (hmm) {
 		hmm_release(hmm);
 		oracle_dead();
@@ -137,4 +195,30 @@ int hmm_host_cover(struct hmm *hmm, unsigned long start, unsigned long end)
 	(void)start;
 	(void)end;
 	return sched_choose(2, "the source can't watch this") ? -ENOMEM : 0;
+}
+
+void hmm_host_mirrors(struct hmm *hmm)
+{
+	(void)hmm;
+}
+
+/* ---- For the simulation ---------------------------------------------------- */
+
+int host_copy_page(unsigned int page)
+{
+	return native_change(page, page + 1, CHANGE_REPLACE, true);
+}
+
+bool host_told(unsigned int id)
+{
+	return world.change[id].told;
+}
+
+void host_end(void)
+{
+	if (world.native.mmap_lock.readers || world.native.mmap_lock.writer)
+		sched_fail("E: the mmap lock is still held");
+	if (world.native.users != 1)
+		sched_fail("E: the mm has %d users left",
+			   world.native.users - 1);
 }

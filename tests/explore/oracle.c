@@ -122,8 +122,8 @@ long oracle_snapshot(struct hmm_range *range, bool fault, bool block)
 		sched_fail("D: a snapshot of a dead mm says %ld", ret);
 	if (ret < 0 && range->valid)
 		sched_fail("A: a snapshot failed, and the range is valid");
-	if (ret == -EBUSY && world.oracle.precise && calm &&
-	    !world.mm.exiting && undisturbed(range))
+	if (ret == -EBUSY && world.oracle.precise && calm && !world.exiting &&
+	    undisturbed(range))
 		sched_fail("C: a disjoint change made a snapshot fail");
 	return ret;
 }
@@ -131,6 +131,7 @@ long oracle_snapshot(struct hmm_range *range, bool fault, bool block)
 bool oracle_valid(struct hmm_range *range)
 {
 	uint16_t started[SIM_PAGES], active[SIM_PAGES];
+	uint64_t pfn[SIM_PAGES], entry;
 	bool valid, dead = world.oracle.dead;
 	unsigned int i, first = page_of(range->start),
 			end = page_of(range->end);
@@ -138,10 +139,11 @@ bool oracle_valid(struct hmm_range *range)
 	for (i = first; i < end; i++) {
 		started[i] = world.page[i].started;
 		active[i] = world.page[i].active;
+		pfn[i] = world.page[i].pfn;
 	}
 	valid = hmm_range_valid(range);
 	if (!valid && world.oracle.precise && !world.oracle.dead &&
-	    !world.mm.exiting && undisturbed(range))
+	    !world.exiting && undisturbed(range))
 		sched_fail("C: a disjoint change made a range invalid");
 	if (!valid)
 		return false;
@@ -152,6 +154,10 @@ bool oracle_valid(struct hmm_range *range)
 			sched_fail(MSG_STALE, i);
 		if (active[i])
 			sched_fail(MSG_BUSY, i);
+		/* What was not there may have come without a change. */
+		entry = hmm_pfn_to_pfn(range, range->pfns[i - first]);
+		if (entry != ~0ull && entry != pfn[i])
+			sched_fail(MSG_STALE, i);
 	}
 	return true;
 }
@@ -170,7 +176,7 @@ bool oracle_wait(struct hmm_range *range)
 
 static bool on_its_way(unsigned int change)
 {
-	return change && !world.change[change].told;
+	return change && !host_told(change);
 }
 
 static void check_device(const struct sim_device *dev)
@@ -210,13 +216,10 @@ void oracle_end(void)
 
 	if (world.allocations)
 		sched_fail("E: memory was leaked");
-	if (world.mm.mmap_lock.readers || world.mm.mmap_lock.writer)
-		sched_fail("E: the mmap lock is still held");
-	if (world.mm.users != 1)
-		sched_fail("E: the mm has %d users left", world.mm.users - 1);
 	for (i = 0; i <= FIBERS; i++)
 		if (world.spinlocks[i])
 			sched_fail("E: a lock is still held");
+	host_end();
 }
 
 const char *oracle_deadlock(void)

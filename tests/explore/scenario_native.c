@@ -31,8 +31,8 @@ static void exiter(void *arg)
 static void killer(void *arg)
 {
 	(void)arg;
-	world.mm.exiting = true;
-	hmm_kill(world.mm.hmm);
+	world.exiting = true;
+	hmm_kill(world.native.hmm);
 	oracle_dead();
 }
 
@@ -81,6 +81,7 @@ static struct sim_driver many = { .first = 0, .end = 34, .loops = 1 };
 
 static void two_pages(void)
 {
+	native_reset();
 	world.oracle.precise = true;
 	sim_populate(0, 2);
 }
@@ -113,6 +114,7 @@ static void refusing_devices(void)
 
 static void unmapped_pages(void)
 {
+	native_reset();
 	world.oracle.precise = true;
 	device_listen(&world.device[0]);
 }
@@ -132,7 +134,7 @@ static void nothing_left(void)
 	for (i = 0; i < world.hmms_used; i++) {
 		const struct hmm *hmm = &world.hmms[i];
 
-		if (world.mm.hmm != hmm)
+		if (world.native.hmm != hmm)
 			continue;
 		if (hmm->changes.nr || hmm->changes.unlisted)
 			sched_fail("E: a change that is over is not ended");

@@ -52,11 +52,10 @@ struct sim_change {
 	bool over;
 };
 
-struct mm_struct {
+/* What host_native.c keeps of its address space. */
+struct sim_native {
 	struct sim_rwsem mmap_lock;
 	int users;
-	bool exiting;
-	/* The native host: see host_native.c */
 	struct sim_rwsem notifier;
 	struct hmm *hmm;
 	int hmm_refs;
@@ -93,7 +92,9 @@ struct sim_ring {
 };
 
 struct world {
-	struct mm_struct mm;
+	struct mm_struct *mm;
+	bool exiting; /* something has begun that makes it dead */
+	struct sim_native native;
 	struct hmm hmms[SIM_HMMS];
 	unsigned int hmms_used;
 	struct sim_page page[SIM_PAGES];
@@ -130,8 +131,19 @@ void sim_change_pages(unsigned int id, enum change_what what);
 void sim_flag_wait(unsigned int i);
 void sim_flag_set(unsigned int i);
 
+/* ---- What each host supplies ----------------------------------------------- */
+
+/* The change that a fault makes: it copies a page. */
+int host_copy_page(unsigned int page);
+/* All mirrors have been told of this change. */
+bool host_told(unsigned int id);
+/* Nothing is left behind. */
+void host_end(void);
+
 /* ---- host_native.c ------------------------------------------------------- */
 
+void native_reset(void);
+void hmm_host_mirrors(struct hmm *hmm);
 /* Change pages as the kernel does.  0; -EAGAIN: not blockable and refused. */
 int native_change(unsigned int first, unsigned int end, enum change_what what,
 		  bool blockable);

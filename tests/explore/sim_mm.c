@@ -9,7 +9,6 @@ struct world world;
 void sim_reset(void)
 {
 	memset(&world, 0, sizeof(world));
-	world.mm.users = 1;
 	world.vma_flags = HMM_VMA_READ | HMM_VMA_WRITE;
 	world.next_pfn = 1;
 }
@@ -91,38 +90,6 @@ void sim_up(struct sim_rwsem *sem, bool write)
 		sched_fail("a read lock was dropped that was not held");
 }
 
-void mmap_read_lock(struct mm_struct *mm)
-{
-	sim_down(&mm->mmap_lock, false, "mmap_read_lock");
-}
-
-void mmap_read_unlock(struct mm_struct *mm)
-{
-	sim_up(&mm->mmap_lock, false);
-}
-
-void mmap_write_lock(struct mm_struct *mm)
-{
-	sim_down(&mm->mmap_lock, true, "mmap_write_lock");
-}
-
-void mmap_write_unlock(struct mm_struct *mm)
-{
-	sim_up(&mm->mmap_lock, true);
-}
-
-void mmap_assert_locked(struct mm_struct *mm)
-{
-	if (!mm->mmap_lock.readers && !mm->mmap_lock.writer)
-		sched_fail("the mmap lock is not held");
-}
-
-void mmap_assert_write_locked(struct mm_struct *mm)
-{
-	if (!mm->mmap_lock.writer)
-		sched_fail("the mmap lock is not held for write");
-}
-
 /* ---- Waiting ------------------------------------------------------------- */
 
 struct wait {
@@ -196,15 +163,6 @@ void sim_free(void *p)
 }
 
 /* ---- The address space --------------------------------------------------- */
-
-bool mmget_not_zero(struct mm_struct *mm)
-{
-	sched_point("mmget_not_zero", &mm->users);
-	if (!mm->users)
-		return false;
-	mm->users++;
-	return true;
-}
 
 static unsigned int page_of(unsigned long addr)
 {
@@ -295,7 +253,7 @@ static int fault_page(unsigned int i, bool write)
 		map_new_page(page, write);
 	} else if (write && !page->writable) {
 		if (page->shared)
-			return native_change(i, i + 1, CHANGE_REPLACE, true);
+			return host_copy_page(i);
 		page->writable = true;
 	}
 	return 0;
