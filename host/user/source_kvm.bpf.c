@@ -9,6 +9,9 @@
  * The counter goes up before the record is written, and both are done before
  * any page table entry changes.
  */
+#include <asm-generic/errno.h>
+#include <asm-generic/mman-common.h>
+#include <asm/unistd_64.h>
 #include <linux/bpf.h>
 
 #include <bpf/bpf_core_read.h>
@@ -17,19 +20,27 @@
 
 #include "source_kvm.h"
 
+#define PF_MEMALLOC 0x00000800
 #define PF_KTHREAD 0x00200000
+#define TS_COMPAT 0x0002
 
 /* What is needed of the kernel's types; CO-RE finds the rest. */
 struct mm_struct {
 	int unused;
 } __attribute__((preserve_access_index));
 
+struct thread_info {
+	__u32 status;
+} __attribute__((preserve_access_index));
+
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int flags;
+	struct mm_struct *mm;
 } __attribute__((preserve_access_index));
 
 struct pt_regs {
-	unsigned long r10, dx, orig_ax;
+	unsigned long r10, ax, dx, orig_ax;
 } __attribute__((preserve_access_index));
 
 struct mmu_notifier_range {
@@ -82,9 +93,8 @@ static __always_inline __u64 wake_flags(struct kvm_shared *s)
 	return BPF_RB_NO_WAKEUP;
 }
 
-static __always_inline void who(struct kvm_record *r)
+static __always_inline void who(struct kvm_record *r, struct task_struct *task)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 id = bpf_get_current_pid_tgid();
 	struct pt_regs *regs;
 
@@ -102,14 +112,50 @@ static __always_inline void who(struct kvm_record *r)
 	r->arg4 = (__u32)regs->r10;
 }
 
+/*
+ * The tracepoint fires for every process with a VM, and a process that changes
+ * its own memory should not pay for all others that listen.  But another
+ * process can also change ours: truncate a file, reclaim, migrate.  So only
+ * what is certain is left out: a task with another mm, inside a system call
+ * (until it returns, ax is -ENOSYS) that changes the caller's own mm and touches
+ * no user memory, which could fault, and not reclaiming or compacting memory
+ * in the course of it.
+ */
+static __always_inline int is_foreign(struct kvm_shared *s,
+				      struct task_struct *task)
+{
+	struct pt_regs *regs;
+
+	if (!s->mm || (__u64)task->mm == s->mm)
+		return 0;
+	if (!task->mm || task->flags & (PF_MEMALLOC | PF_KTHREAD) ||
+	    task->thread_info.status & TS_COMPAT)
+		return 0;
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	if (regs->ax != (unsigned long)-ENOSYS)
+		return 0;
+	switch (regs->orig_ax) {
+	case __NR_munmap:
+	case __NR_mprotect:
+	case __NR_mremap:
+	case __NR_brk:
+		return 1;
+	case __NR_madvise:
+		return (__u32)regs->dx == MADV_DONTNEED;
+	default:
+		return 0;
+	}
+}
+
 SEC("tp_btf/kvm_unmap_hva_range")
 int BPF_PROG(hva_range, unsigned long start, unsigned long end)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct kvm_shared *s = get_shared();
 	struct kvm_record *r;
 	__u64 ticket;
 
-	if (!s)
+	if (!s || is_foreign(s, task))
 		return 0;
 	ticket = __sync_fetch_and_add(&s->started, 1);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
@@ -121,10 +167,10 @@ int BPF_PROG(hva_range, unsigned long start, unsigned long end)
 	r->end = end;
 	r->ticket = ticket;
 	r->key = 0;
-	r->mm = 0;
+	r->mm = (__u64)task->mm;
 	r->phase = KVM_PHASE_OPEN;
 	r->type = 0;
-	who(r);
+	who(r, task);
 	bpf_ringbuf_submit(r, wake_flags(s));
 	return 0;
 }
@@ -161,7 +207,7 @@ int BPF_PROG(range_start, struct mmu_notifier_range *range, int ret)
 	r->mm = (__u64)range->mm;
 	r->phase = KVM_PHASE_START;
 	r->type = (__u16)range->event;
-	who(r);
+	who(r, bpf_get_current_task_btf());
 	bpf_ringbuf_submit(r, wake_flags(s));
 	return 0;
 }

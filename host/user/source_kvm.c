@@ -896,13 +896,18 @@ static void kvm_detach(struct hmm_source *src)
 
 static int kvm_attach(struct hmm_source **srcp, char *why, size_t size)
 {
+	/* A kernel that takes the tracepoint only will not learn more. */
+	static bool never_typed;
 	libbpf_print_fn_t print = libbpf_set_print(print_libbpf);
-	int ret;
+	int ret = -EOPNOTSUPP;
 
-	ret = attach_as(srcp, true, why, size);
+	if (!READ_ONCE(never_typed))
+		ret = attach_as(srcp, true, why, size);
 	if (ret) {
 		pr_debug("hmm: kvm: no typed notifications: %s", why);
 		ret = attach_as(srcp, false, why, size);
+		if (!ret)
+			WRITE_ONCE(never_typed, true);
 	}
 	libbpf_set_print(print);
 	if (ret)

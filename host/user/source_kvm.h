@@ -20,7 +20,7 @@ enum kvm_wake {
  * @lost: how many of them have no record, because the ring was full
  * @ended: ends counted, in records or not
  * @lost_ends: how many of them have no record
- * @mm: only changes of this mm are counted; 0 for all (typed attachment only)
+ * @mm: the kernel's name of our mm, 0 until it is known
  * @wake: enum kvm_wake
  *
  * Readers of @started share its cache line with nothing else that is written.
@@ -53,7 +53,7 @@ enum kvm_phase {
  * @end: likewise
  * @ticket: how many changes had been counted before it
  * @key: the same in a start and its end, and in no other change meanwhile
- * @mm: whose page table, if known
+ * @mm: whose page table (typed attachment), else of the one who makes it
  * @tgid: who makes it, in the initial pid namespace
  * @tid: likewise
  * @task_flags: PF_*

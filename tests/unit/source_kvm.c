@@ -232,6 +232,51 @@ static void other_process_changes_ours(void **state)
 	close(fd);
 }
 
+/* What other processes do to their own memory is not our business. */
+static void other_process_changes_its_own(void **state)
+{
+	const unsigned int times = 2000;
+	int go[2], done[2], status;
+	uint64_t before;
+	char byte = 0;
+	pid_t pid;
+
+	(void)state;
+	need_source();
+	assert_int_equal(pipe(go), 0);
+	assert_int_equal(pipe(done), 0);
+	pid = fork();
+	if (!pid) {
+		unsigned int i;
+		char *p;
+
+		alarm(WATCHDOG);
+		src->ops->forked(src);
+		if (hmm_source_kvm.attach(&src, why, sizeof(why)))
+			_exit(1);
+		p = map_pages(1);
+		if (write(done[1], &byte, 1) != 1 || read(go[0], &byte, 1) != 1)
+			_exit(2);
+		for (i = 0; i < times; i++)
+			madvise(p, PAGE_SIZE, MADV_DONTNEED);
+		/* It does see them itself. */
+		if (*src->started < times)
+			_exit(3);
+		_exit(write(done[1], &byte, 1) != 1);
+	}
+	assert_int_equal(read(done[0], &byte, 1), 1);
+	before = hmm_load_acquire(src->started);
+	assert_int_equal(write(go[1], &byte, 1), 1);
+	assert_int_equal(read(done[0], &byte, 1), 1);
+	assert_true(hmm_load_acquire(src->started) - before < times);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	close(go[0]);
+	close(go[1]);
+	close(done[0]);
+	close(done[1]);
+}
+
 static void *change_later(void *arg)
 {
 	usleep(50 * 1000);
@@ -793,6 +838,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SOURCE_TEST(changes_have_kind_and_owner),
 		SOURCE_TEST(other_process_changes_ours),
+		SOURCE_TEST(other_process_changes_its_own),
 		SOURCE_TEST(armed_source_wakes_who_polls),
 		SOURCE_TEST(overflow_is_one_loss),
 		SOURCE_TEST(barrier_waits_for_changes),
