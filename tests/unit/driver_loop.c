@@ -309,8 +309,6 @@ static void entries_go_when_memory_goes(void **state)
 	for (i = 1; i <= 2; i++)
 		while (f.dev.table[i] != mydevice_values[HMM_PFN_NONE])
 			pthread_cond_wait(&f.dev.changed, &f.dev.lock);
-	assert_int_not_equal(f.dev.table[0], mydevice_values[HMM_PFN_NONE]);
-	assert_int_not_equal(f.dev.table[3], mydevice_values[HMM_PFN_NONE]);
 	pthread_mutex_unlock(&f.dev.lock);
 	fixture_end(&f);
 }

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
-/* source_kvm.c - the kvm source alone: what it says, when, and how it fails */
+/*
+ * source_kvm.c - the kvm source alone: what it says, when, and how it fails
+ *
+ * check: kvm root
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

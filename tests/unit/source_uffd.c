@@ -4,6 +4,8 @@
  *
  * What would disturb the test program happens in children: they lower limits,
  * change their user, or get killed.
+ *
+ * check: uffd
  */
 #include <dirent.h>
 #include <fcntl.h>
