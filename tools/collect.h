@@ -28,7 +28,7 @@ struct totals {
 	char reason[200];
 	char source[16];
 	char mechanism[64];
-	char misses[256];
+	char misses[512];
 	int level;
 	bool mixed;
 	bool pfns_virtual;

@@ -36,8 +36,8 @@ static const char usage[] =
 	"  --json          print JSON instead of a table\n"
 	"  -o FILE         print it to FILE instead of stderr\n";
 
-#define TICK_MS 50
-#define STATUS_EVERY 4 /* ticks */
+#define TICK_MS 20
+#define STATUS_EVERY 10 /* ticks */
 
 struct run {
 	struct collector collector;

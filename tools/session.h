@@ -100,7 +100,7 @@ struct session_slot {
 	/* copies of struct hmm_mm_info, as far as it changes or matters */
 	char source[16];
 	char mechanism[64];
-	char misses[256];
+	char misses[512];
 	int32_t level;
 	uint32_t pfns_virtual;
 	uint64_t changes[HMM_CHANGE_KIND_MAX];

@@ -8,6 +8,7 @@
 #define TABLE_MIN 256u
 #define TABLE_MAX (1u << 17)
 #define EXTENTS_MAX 8192u
+#define EVERYTHING (1ull << 46)
 
 struct space *space_new(int pid, const char *comm)
 {
@@ -88,7 +89,10 @@ static void hit(struct space_table *table, unsigned long start,
 
 void space_add_event(struct space *space, const struct session_event *event)
 {
-	if (event->type == SESSION_CHANGE)
+	if (event->type == SESSION_CHANGE &&
+	    event->end - event->start >= EVERYTHING)
+		space->everything++;
+	else if (event->type == SESSION_CHANGE)
 		hit(&space->changes, event->start, event->end);
 	else if (event->type == SESSION_ACCESS)
 		hit(&space->accesses, event->start, event->end);

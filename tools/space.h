@@ -33,7 +33,8 @@ struct space_extent {
 struct space {
 	int pid;
 	char comm[16];
-	uint64_t activity; /* the higher the busier */
+	uint64_t everything; /* changes of all of it, not in the table */
+	uint64_t activity;   /* the higher the busier */
 	struct space_extent *extents;
 	uint32_t nr_extents;
 	struct space_table changes;

@@ -30,7 +30,7 @@ struct summary {
 /* One line of the table. */
 struct summary_row {
 	char label[40];
-	char value[400];
+	char value[640];
 	bool bad; /* to be seen at once */
 };
 
