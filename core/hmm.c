@@ -249,6 +249,8 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 	spin_unlock(&hmm->lock);
 	if (ret)
 		hmm_host_put(hmm);
+	else
+		hmm_host_mirrors(hmm);
 	return ret;
 }
 

@@ -120,6 +120,9 @@ bool hmm_wait_callbacks(struct hmm *hmm, unsigned long ms);
 struct hmm *hmm_host_get(struct mm_struct *mm);
 void hmm_host_put(struct hmm *hmm);
 
+/* A mirror was registered: from now on there is someone to tell. */
+void hmm_host_mirrors(struct hmm *hmm);
+
 /*
  * Mark the changes that the source has seen.  Short; L may be held.  True if
  * all that had been counted before the call are marked now.
@@ -129,7 +132,10 @@ bool hmm_host_sync(struct hmm *hmm);
 /* Changes are open that only a barrier closes: have one run.  Does not wait. */
 void hmm_host_settle(struct hmm *hmm);
 
-/* Make sure that changes of [start, end) will be seen.  0 or -errno. */
+/*
+ * Make sure that changes of [start, end), mapped memory, will be seen.  0 or
+ * -errno; not -EBUSY, which means something else to the caller.
+ */
 int hmm_host_cover(struct hmm *hmm, unsigned long start, unsigned long end);
 
 /* HMM_VM_*, where the core needs them */

@@ -9,7 +9,7 @@ int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
 {
 	unsigned long align;
 	struct hmm *hmm;
-	int ret;
+	int ret = 0;
 
 	if (!range || !mm)
 		return -EINVAL;
@@ -34,10 +34,6 @@ int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
 		ret = (int)PTR_ERR(hmm);
 		goto out_mm;
 	}
-	ret = hmm_host_cover(hmm, start, end);
-	if (ret)
-		goto out_hmm;
-
 	range->node.start = start;
 	range->node.end = end;
 	range->started = hmm->started;
@@ -54,7 +50,6 @@ int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
 	spin_unlock(&hmm->lock);
 	if (!ret)
 		return 0;
-out_hmm:
 	hmm_host_put(hmm);
 out_mm:
 	mmput(mm);

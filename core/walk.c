@@ -123,6 +123,13 @@ static int walk_vma(struct hmm_walk *walk, const struct hmm_vma *vma,
 		return requested(walk, start, end) ? -EFAULT : 0;
 	if (!(vma->flags & HMM_VMA_READ))
 		return -EPERM;
+	/*
+	 * After the vma was found and before it is read: whatever replaces it
+	 * from here on has to remove something that is watched.
+	 */
+	ret = hmm_host_cover(walk->range->hmm, start, end);
+	if (ret)
+		return ret;
 	ret = hmm_host_read(walk->mm, vma, start, end, entry_of(walk, start));
 	if (ret || !walk->fault)
 		return ret;

@@ -335,8 +335,7 @@ struct hmm_range {
  * Context: may sleep; any locks but those of a callback that it may wait for.
  * Return: 0; -EINVAL without range or mm, with start >= end after rounding,
  * with an end beyond the user's half, or not aligned to page_shift; -EBUSY if
- * @range is registered; -EFAULT if @mm is dead; -ENOMEM; what the source says
- * if it can't watch the addresses (see hmm_source_query()).
+ * @range is registered; -EFAULT if @mm is dead; -ENOMEM.
  */
 int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
 		       unsigned long start, unsigned long end);
@@ -372,7 +371,8 @@ bool hmm_range_wait_until_valid(struct hmm_range *range, unsigned long timeout);
  * -EBUSY an overlapping change is in progress or came in between: wait, retry;
  * -EFAULT the mm is dead; -EPERM a vma without read permission;
  * -EINVAL not registered, or memory in smaller pages than page_shift;
- * -ENOMEM.
+ * -ENOMEM; -EOPNOTSUPP the source can't watch this memory (see
+ * hmm_source_query(); the log says why).
  */
 long hmm_range_snapshot(struct hmm_range *range);
 

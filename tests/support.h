@@ -132,6 +132,24 @@ static inline bool range_wait(struct hmm_range *range)
 	return hmm_range_wait_until_valid(range, HMM_RANGE_DEFAULT_TIMEOUT);
 }
 
+/*
+ * Valid, given a moment: while a change anywhere is counted but not yet
+ * described, hmm_range_valid() says false without it being a verdict.
+ */
+static inline bool range_valid_soon(struct hmm_range *range)
+{
+	int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		if (hmm_range_valid(range))
+			return true;
+		if (!range->valid)
+			return false;
+		usleep(100);
+	}
+	return false;
+}
+
 /* As a driver does it: wait, lock, snapshot or fault, until it isn't busy. */
 static inline long range_get(struct hmm_range *range, struct mm_struct *mm,
 			     bool fault)

@@ -12,8 +12,11 @@
 
 #include "mm.h"
 
-/* How often to look again for a record that is counted but not there yet. */
-#define RECORD_TRIES 200
+/*
+ * How long to look again for a record that is counted but not there yet: its
+ * writer is between the two, which takes longer only if its CPU was taken away.
+ */
+#define RECORD_WAIT_MS 2
 
 /* A barrier that fails is tried again as long as someone may be waiting. */
 #define BARRIER_RETRY_MS 10
@@ -116,11 +119,15 @@ void hmm_events_forget_self(void)
 	self_tid = 0;
 }
 
+void hmm_host_mirrors(struct hmm *hmm)
+{
+	kick(mm_of(hmm));
+}
+
 bool hmm_host_sync(struct hmm *hmm)
 {
 	struct mm_struct *mm = mm_of(hmm);
-	int tries = RECORD_TRIES;
-	uint64_t started;
+	uint64_t started, deadline = 0;
 
 	if (!mm_alive(mm)) {
 		WRITE_ONCE(hmm->dead, true);
@@ -136,7 +143,9 @@ bool hmm_host_sync(struct hmm *hmm)
 		/* Others may have taken more than was counted above. */
 		if ((int64_t)(READ_ONCE(hmm->consumed) - started) >= 0)
 			break;
-		if (!--tries)
+		if (!deadline)
+			deadline = hmm_now_ms() + RECORD_WAIT_MS;
+		else if (hmm_now_ms() > deadline)
 			return false;
 		sched_yield();
 	}
@@ -169,6 +178,22 @@ static void tell(struct mm_struct *mm)
 	__atomic_store_n(&ev->told, consumed, __ATOMIC_RELEASE);
 }
 
+/* Nothing to do for the watcher until a file descriptor says so. */
+static bool may_sleep(struct mm_struct *mm)
+{
+	struct hmm_events *ev = &mm->events;
+	bool ret;
+
+	/* Nobody to call: records can wait for whoever asks about a range. */
+	if (!hmm_has_mirrors(&mm->hmm) || !mm->src->ops->arm)
+		return true;
+	pthread_mutex_lock(&ev->drain_lock);
+	ret = ev->head == ev->tail &&
+	      (ev->failed || mm->src->ops->arm(mm->src));
+	pthread_mutex_unlock(&ev->drain_lock);
+	return ret;
+}
+
 static void *watcher(void *arg)
 {
 	struct mm_struct *mm = arg;
@@ -182,7 +207,7 @@ static void *watcher(void *arg)
 	while (!__atomic_load_n(&ev->stop, __ATOMIC_ACQUIRE)) {
 		if (READ_ONCE(ev->failed))
 			fds[0].fd = -1;
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		if (poll(fds, 2, may_sleep(mm) ? -1 : 0) < 0 && errno != EINTR)
 			break;
 		if ((fds[1].revents & POLLIN) &&
 		    read(ev->kick_fd, &kicks, sizeof(kicks)) < 0)

@@ -95,8 +95,9 @@ struct hmm_source_ops {
 	int (*barrier)(struct hmm_source *src, char *why, size_t size);
 
 	/*
-	 * Changes of [start, end) must be seen from now on.  NULL if all are
-	 * anyway.  May sleep; called by several threads at a time.
+	 * Changes of [start, end), mapped memory, must be seen from now on.
+	 * NULL if all are anyway.  May sleep; called by several threads at a
+	 * time, before each read of entries.  0 or -errno, but not -EBUSY.
 	 */
 	int (*cover)(struct hmm_source *src, unsigned long start,
 		     unsigned long end);

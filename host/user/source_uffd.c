@@ -707,10 +707,12 @@ static int uffd_cover(struct hmm_source *src, unsigned long start,
 	ret = request(u, start, end);
 	if (ret == -EINVAL || ret == -EPERM)
 		ret = cover_vmas(u, start, end);
-	if (ret == -EBUSY)
+	if (ret == -EBUSY) {
 		pr_warn("hmm: another userfaultfd of this process watches some "
 			"memory in %lx-%lx already; a vma can have only one\n",
 			start, end);
+		ret = -EOPNOTSUPP;
+	}
 	if (ret == -ENOMEM)
 		pr_warn("hmm: no memory to watch %lx-%lx, or too many vmas: "
 			"raise the sysctl vm.max_map_count, or register larger "
@@ -724,9 +726,9 @@ const struct hmm_source_ops hmm_source_uffd = {
 	.misses = "mprotect, copy on write, write-back, swap-out, migration, "
 		  "page merging and huge-page collapse; truncation and hole "
 		  "punching of files, shmdt; "
-		  "memory mapped over a hole or in place of a range after it "
-		  "was registered. What munmap and mremap do is seen before "
-		  "they return, not before they begin",
+		  "memory mapped after the last snapshot or fault of it. What "
+		  "munmap and mremap do is seen before they return, not before "
+		  "they begin",
 	.level = 1,
 	.attach = uffd_attach,
 	.detach = uffd_detach,

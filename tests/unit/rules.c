@@ -90,7 +90,6 @@ static void rule_01_no_stale_valid(void **state)
 	range_start(&range, mm, p, 4, pfns, DEV_VALID);
 	for (i = 0; i < 100; i++) {
 		assert_int_equal(range_snapshot(&range, mm), 4);
-		assert_true(hmm_range_valid(&range));
 		munmap(p, 4 * PAGE);
 		q = mmap(p, 4 * PAGE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -123,7 +122,7 @@ static void rule_02_failed_start_leaves_no_trace(void **state)
 	assert_int_equal(hmm_mirrors_sync(&mm->hmm, &update), -EAGAIN);
 	hmm_invalidate_end(&mm->hmm, start, end);
 	assert_int_equal(range_snapshot(&range, mm), 1);
-	assert_true(hmm_range_valid(&range));
+	assert_true(range_valid_soon(&range));
 	hmm_range_unregister(&range);
 	assert_int_equal(hmm_mirror_unregister(&c.mirror), 0);
 	munmap(p, PAGE);
@@ -198,7 +197,7 @@ static void rule_05_06_lifetime_outlasts_detach(void **state)
 	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
 	assert_int_equal(register_counter(&c), 0);
 	assert_int_equal(range_snapshot(&range, mm), 1);
-	assert_true(hmm_range_valid(&range));
+	assert_true(range_valid_soon(&range));
 	assert_int_equal(hmm_mm_detach(mm), 0);
 	/* Dead, but there. */
 	assert_int_equal(c.releases, 1);
@@ -317,6 +316,7 @@ static void rule_08_unregister_against_callbacks(void **state)
 	assert_int_equal(hmm_mirror_register(&n.mirror, mm), 0);
 	mmap_write_unlock(mm);
 	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	assert_int_equal(range_snapshot(&range, mm), 1);
 	munmap(p, PAGE);
 	while (!__atomic_load_n(&n.in, __ATOMIC_ACQUIRE))
 		usleep(100);
@@ -373,6 +373,14 @@ static void *churn_elsewhere(void *arg)
 	return NULL;
 }
 
+static uint64_t lost_events(void)
+{
+	struct hmm_mm_info info = { .size = sizeof(info) };
+
+	assert_int_equal(hmm_mm_query(mm, &info), 0);
+	return info.lost;
+}
+
 /* Changes elsewhere neither invalidate a range nor start it invalid. */
 static void rule_10_disjoint_changes_do_not_matter(void **state)
 {
@@ -380,6 +388,7 @@ static void rule_10_disjoint_changes_do_not_matter(void **state)
 	struct hmm_range range;
 	unsigned int kept = 0;
 	pthread_t thread;
+	uint64_t lost;
 	uint64_t pfns[4];
 	int i;
 
@@ -387,12 +396,15 @@ static void rule_10_disjoint_changes_do_not_matter(void **state)
 	churning = true;
 	range_start(&range, mm, p, 4, pfns, DEV_VALID);
 	assert_int_equal(range_snapshot(&range, mm), 4);
+	lost = lost_events();
 	pthread_create(&thread, NULL, churn_elsewhere, q);
 	for (i = 0; i < 20000; i++) {
 		struct hmm_range other;
 
 		/* Not yet known is no verdict: it must be one in the end. */
 		kept += hmm_range_valid(&range);
+		if (lost_events() != lost)
+			break;
 		assert_true(range.valid);
 		if (i % 100)
 			continue;
@@ -404,7 +416,9 @@ static void rule_10_disjoint_changes_do_not_matter(void **state)
 	pthread_join(thread, NULL);
 	assert_true(kept > 0);
 	assert_true(range_wait(&range));
-	assert_true(hmm_range_valid(&range));
+	/* A flood from elsewhere may overflow the ring: then all is invalid. */
+	if (lost_events() == lost)
+		assert_true(range_valid_soon(&range));
 	hmm_range_unregister(&range);
 	munmap(p, 4 * PAGE);
 	munmap(q, 4 * PAGE);
@@ -423,7 +437,7 @@ static void rule_11_overlap_is_half_open(void **state)
 	madvise(p, PAGE, MADV_DONTNEED);
 	madvise(p + 2 * PAGE, PAGE, MADV_DONTNEED);
 	assert_true(range_wait(&range));
-	assert_true(hmm_range_valid(&range));
+	assert_true(range_valid_soon(&range));
 	madvise(p, 2 * PAGE, MADV_DONTNEED);
 	assert_false(hmm_range_valid(&range));
 	hmm_range_unregister(&range);
@@ -467,12 +481,16 @@ static void rule_12_legacy_leaks_no_range(void **state)
 	munmap(p, 2 * PAGE);
 }
 
-/* True if the caller still holds the mmap lock, and drops it then. */
 static void *try_write(void *arg)
 {
-	return (void *)(intptr_t)pthread_rwlock_trywrlock(arg);
+	int ret = pthread_rwlock_trywrlock(arg);
+
+	if (!ret)
+		pthread_rwlock_unlock(arg);
+	return (void *)(intptr_t)ret;
 }
 
+/* Is the mmap lock held?  Nobody but the test would. */
 static bool still_locked(void)
 {
 	pthread_t thread;
@@ -480,8 +498,6 @@ static bool still_locked(void)
 
 	pthread_create(&thread, NULL, try_write, &mm->mmap_lock);
 	pthread_join(thread, &ret);
-	if (!ret)
-		pthread_rwlock_unlock(&mm->mmap_lock);
 	return ret != NULL;
 }
 
@@ -754,6 +770,7 @@ static void rule_22_special(void **state)
 	unsigned long addr = 0;
 	uint64_t pfn;
 	bool seen = false;
+	long ret;
 
 	(void)state;
 	/* vvar lies right below the vdso, and is VM_IO | VM_PFNMAP. */
@@ -779,9 +796,12 @@ static void rule_22_special(void **state)
 	if (!vdso || hmm_range_register(&range, mm, vdso, vdso + PAGE))
 		return;
 	range.default_flags = DEV_VALID;
-	assert_int_equal(range_fault(&range, mm), 1);
-	assert_true(pfn & DEV_VALID);
+	ret = range_fault(&range, mm);
 	hmm_range_unregister(&range);
+	if (ret == -EOPNOTSUPP && source_is(mm, "uffd"))
+		return;
+	assert_int_equal(ret, 1);
+	assert_true(pfn & DEV_VALID);
 }
 
 /* A change finds the ranges that it overlaps among very many others. */
@@ -816,7 +836,7 @@ static void rule_23_many_ranges(void **state)
 	hmm_invalidate_past(&mm->hmm, base + 200 * PAGE, base + 201 * PAGE);
 	for (i = 0; i < 1000; i++)
 		assert_int_equal(ranges[i].valid, i != 99 && i != 100);
-	assert_true(hmm_range_valid(&mine));
+	assert_true(range_valid_soon(&mine));
 	for (i = 0; i < N; i++)
 		hmm_range_unregister(&ranges[i]);
 	madvise(p, PAGE, MADV_DONTNEED);

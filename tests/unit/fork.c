@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * fork.c - the child's mm is dead for the library, the parent's unharmed
+ */
+#include <sched.h>
+#include <sys/syscall.h>
+
+#include "support.h"
+
+static struct mm_struct *mm;
+
+static int setup(void **state)
+{
+	(void)state;
+	watchdog(60);
+	mm = attach();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	watchdog(0);
+	return 0;
+}
+
+/* In a child, where cmocka's assertions would be another test's. */
+#define CHECK(cond)                                                     \
+	do {                                                            \
+		if (!(cond)) {                                          \
+			fprintf(stderr, "child: %s:%d: %s\n", __FILE__, \
+				__LINE__, #cond);                       \
+			_exit(1);                                       \
+		}                                                       \
+	} while (0)
+
+static void assert_child(pid_t pid)
+{
+	int status;
+
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static int quiet(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	(void)mirror;
+	(void)update;
+	return 0;
+}
+
+static const struct hmm_mirror_ops quiet_ops = {
+	.sync_cpu_device_pagetables = quiet,
+};
+
+static void attach_in_child(char *p)
+{
+	struct mm_struct *own = NULL;
+	struct hmm_range range;
+	uint64_t pfn;
+	long ret;
+
+	CHECK(hmm_mm_attach(&own, NULL) == 0);
+	range_init(&range, &pfn);
+	range.default_flags = DEV_VALID;
+	CHECK(hmm_range_register(&range, own, (unsigned long)p,
+				 (unsigned long)p + PAGE) == 0);
+	ret = range_get(&range, own, true);
+	CHECK(ret == 1);
+	CHECK(hmm_range_valid(&range));
+	madvise(p, PAGE, MADV_DONTNEED);
+	CHECK(!hmm_range_valid(&range));
+	hmm_range_unregister(&range);
+	CHECK(hmm_mm_detach(own) == 0);
+}
+
+static void child_is_dead_and_can_attach(void **state)
+{
+	struct hmm_mirror mirror = { .ops = &quiet_ops };
+	char *p = map_touched(1);
+	struct hmm_range range;
+	uint64_t pfn;
+	pid_t pid;
+	int i;
+
+	(void)state;
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&mirror, mm), 0);
+	mmap_write_unlock(mm);
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	for (i = 0; i < 5; i++) {
+		assert_int_equal(range_fault(&range, mm), 1);
+		pid = fork();
+		if (!pid) {
+			struct hmm_range other;
+
+			alarm(20);
+			CHECK(!hmm_range_valid(&range));
+			CHECK(!range_wait(&range));
+			mmap_read_lock(mm);
+			CHECK(hmm_range_snapshot(&range) == -EFAULT);
+			CHECK(hmm_range_fault(&range, false) == -EFAULT);
+			mmap_read_unlock(mm);
+			range_init(&other, &pfn);
+			CHECK(hmm_range_register(&other, mm, range.start,
+						 range.end) == -EFAULT);
+			attach_in_child(p);
+			hmm_range_unregister(&range);
+			CHECK(hmm_mirror_unregister(&mirror) == 0);
+			CHECK(hmm_mm_detach(mm) == 0);
+			attach_in_child(p);
+			_exit(0);
+		}
+		/* What the child does is no change of ours. */
+		assert_child(pid);
+		assert_int_equal(range_fault(&range, mm), 1);
+		assert_true(range_valid_soon(&range));
+	}
+	hmm_range_unregister(&range);
+	assert_int_equal(hmm_mirror_unregister(&mirror), 0);
+	munmap(p, PAGE);
+}
+
+/* A fork that pthread_atfork() handlers don't see. */
+static void raw_clone_child_is_dead(void **state)
+{
+	char *p = map_touched(1);
+	struct hmm_range range;
+	uint64_t pfn;
+	pid_t pid;
+
+	(void)state;
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	assert_int_equal(range_fault(&range, mm), 1);
+	pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (!pid) {
+		alarm(20);
+		mmap_read_lock(mm);
+		CHECK(hmm_range_snapshot(&range) == -EFAULT);
+		mmap_read_unlock(mm);
+		CHECK(!range_wait(&range));
+		hmm_range_unregister(&range);
+		_exit(0);
+	}
+	assert_child(pid);
+	assert_int_equal(range_fault(&range, mm), 1);
+	assert_true(range_valid_soon(&range));
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+}
+
+/* fork() write-protects private memory: the parent's copy is not writable. */
+static void fork_invalidates_the_parent(void **state)
+{
+	char *p = map_touched(1);
+	struct hmm_range range;
+	uint64_t pfn;
+	pid_t pid;
+
+	(void)state;
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID | DEV_WRITE);
+	assert_int_equal(range_fault(&range, mm), 1);
+	assert_true(pfn & DEV_WRITE);
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	if (source_is(mm, "uffd"))
+		print_message("[  NOTE  ] uffd does not see fork's write protection\n");
+	else
+		assert_false(hmm_range_valid(&range));
+	assert_child(pid);
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+}
+
+static bool running;
+
+static void *loop_thread(void *arg)
+{
+	char *p = map_touched(2);
+	uint64_t pfns[2];
+
+	(void)arg;
+	while (__atomic_load_n(&running, __ATOMIC_ACQUIRE)) {
+		struct hmm_range range;
+
+		range_init(&range, pfns);
+		range.default_flags = DEV_VALID;
+		if (hmm_range_register(&range, mm, (unsigned long)p,
+				       (unsigned long)p + 2 * PAGE))
+			break;
+		range_get(&range, mm, true);
+		hmm_range_valid(&range);
+		hmm_range_unregister(&range);
+		madvise(p, 2 * PAGE, MADV_DONTNEED);
+	}
+	munmap(p, 2 * PAGE);
+	return NULL;
+}
+
+/* Forking while other threads hold every lock that there is. */
+static void fork_storm(void **state)
+{
+	char *p = map_touched(1);
+	pthread_t thread[3];
+	pid_t pid;
+	int i;
+
+	(void)state;
+	running = true;
+	for (i = 0; i < 3; i++)
+		pthread_create(&thread[i], NULL, loop_thread, NULL);
+	for (i = 0; i < 50; i++) {
+		pid = fork();
+		if (!pid) {
+			struct hmm_range range;
+			uint64_t pfn;
+
+			alarm(20);
+			range_init(&range, &pfn);
+			CHECK(hmm_range_register(&range, mm, (unsigned long)p,
+						 (unsigned long)p + PAGE) ==
+			      -EFAULT);
+			if (i % 10 == 0)
+				attach_in_child(p);
+			_exit(0);
+		}
+		assert_child(pid);
+	}
+	__atomic_store_n(&running, false, __ATOMIC_RELEASE);
+	for (i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	munmap(p, PAGE);
+}
+
+#define FORK(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FORK(child_is_dead_and_can_attach),
+		FORK(raw_clone_child_is_dead),
+		FORK(fork_invalidates_the_parent),
+		FORK(fork_storm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
