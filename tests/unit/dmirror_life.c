@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/* dmirror_life.c - the software device's queue, its end, and fork */
+#include "churn.h"
+
+static struct mm_struct *mm;
+
+static int setup(void **state)
+{
+	(void)state;
+	watchdog(60);
+	mm = attach();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	watchdog(0);
+	return 0;
+}
+
+/* ---- Atomic ADD ----------------------------------------------------------- */
+
+struct adder {
+	struct dmirror *dm;
+	uint64_t *p;
+	pthread_t thread;
+	int ret;
+};
+
+static void *adder_main(void *arg)
+{
+	struct adder *adder = arg;
+	uint64_t old;
+	int i;
+
+	for (i = 0; i < 500 && !adder->ret; i++)
+		adder->ret = dev_add(adder->dm, adder->p, 3, &old);
+	return NULL;
+}
+
+static void add_is_atomic(void **state)
+{
+	const struct dmirror_opts opts = { .engines = 4 };
+	struct dmirror *dm = device(mm, &opts);
+	char *p = map_touched(2);
+	uint64_t *sum = (uint64_t *)(p + PAGE - 8);
+	struct adder adder[4];
+	int i;
+
+	(void)state;
+	*sum = 0;
+	for (i = 0; i < 4; i++) {
+		adder[i] = (struct adder){ .dm = dm, .p = sum };
+		assert_int_equal(pthread_create(&adder[i].thread, NULL,
+						adder_main, &adder[i]),
+				 0);
+	}
+	for (i = 0; i < 4; i++) {
+		pthread_join(adder[i].thread, NULL);
+		assert_int_equal(adder[i].ret, 0);
+	}
+	assert_int_equal(*sum, 4 * 500 * 3);
+	assert_int_equal(stats_of(dm).op[DMIRROR_ADD].ops, 2000);
+	assert_int_equal(dmirror_destroy(dm), 0);
+	munmap(p, 2 * PAGE);
+}
+
+/* ---- The queue and the end ------------------------------------------------ */
+
+static void *wait_main(void *arg)
+{
+	void **args = arg;
+
+	return (void *)(intptr_t)dmirror_wait(args[0], args[1]);
+}
+
+/* Full is -EAGAIN; what is queued when the end comes is told so. */
+static void destroy_with_ops_queued(void **state)
+{
+	const struct dmirror_opts opts = { .engines = 1, .queue_depth = 4 };
+	const size_t len = 4096 * PAGE;
+	struct dmirror *dm = device(mm, &opts);
+	char *p = map_pages(4096, PROT_READ | PROT_WRITE);
+	struct dmirror_op op[16] = { 0 };
+	void *args[2] = { dm, &op[0] }, *ret;
+	int i, queued = 0, canceled = 0;
+	pthread_t waiter;
+
+	(void)state;
+	for (i = 0; i < 16; i++) {
+		op[i] = (struct dmirror_op){ .type = DMIRROR_FILL,
+					     .addr = (unsigned long)p,
+					     .len = len };
+		if (dmirror_submit(dm, &op[i]))
+			break;
+		queued++;
+	}
+	assert_true(queued >= 4 && queued < 16);
+	assert_int_equal(dmirror_submit(dm, &op[15]), -EAGAIN);
+	assert_int_equal(pthread_create(&waiter, NULL, wait_main, args), 0);
+	usleep(1000);
+	assert_int_equal(dmirror_destroy(dm), 0);
+	pthread_join(waiter, &ret);
+	assert_int_equal((int)(intptr_t)ret, op[0].status);
+	for (i = 0; i < queued; i++) {
+		assert_false(op[i].busy);
+		assert_true(op[i].status == 0 || op[i].status == -ECANCELED);
+		canceled += op[i].status == -ECANCELED;
+	}
+	print_message("%d queued, %d canceled\n", queued, canceled);
+	munmap(p, len);
+}
+
+static void destroy_under_churn(void **state)
+{
+	struct dmirror_opts opts = { .verify = true };
+	unsigned int seed = 11;
+	struct churn churn;
+	int i, j;
+
+	(void)state;
+	churn_start(&churn, mm);
+	for (i = 0; i < 30; i++) {
+		struct dmirror *dm = device(mm, &opts);
+
+		for (j = 0; j < 5; j++)
+			assert_true(tolerable(random_op(dm, churn.p, &seed)));
+		assert_int_equal(stats_of(dm).stale, 0);
+		assert_int_equal(dmirror_destroy(dm), 0);
+	}
+	churn_stop(&churn);
+}
+
+/* The child has no engines: it is told so, and can be rid of the device. */
+static int in_child(struct dmirror *dm)
+{
+	struct dmirror_stats stats;
+	char buf[8];
+
+	if (dev_read(dm, buf, buf, 8) != -EFAULT)
+		return 1;
+	if (dmirror_verify(dm, 1) != -EFAULT)
+		return 2;
+	dmirror_stats(dm, &stats);
+	if (dmirror_destroy(dm))
+		return 3;
+	return 0;
+}
+
+static void fork_while_it_works(void **state)
+{
+	struct dmirror *dm = device(mm, NULL);
+	unsigned int seed = 5, i, j;
+	struct churn churn;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	churn_start(&churn, mm);
+	for (i = 0; i < 20; i++) {
+		struct dmirror_op op[4];
+
+		for (j = 0; j < 4; j++) {
+			op[j] = (struct dmirror_op){
+				.type = DMIRROR_CHECKSUM,
+				.addr = (unsigned long)churn.p,
+				.len = LEN
+			};
+			assert_int_equal(dmirror_submit(dm, &op[j]), 0);
+		}
+		pid = fork();
+		if (!pid) {
+			alarm(20);
+			_exit(in_child(dm));
+		}
+		for (j = 0; j < 4; j++)
+			assert_true(tolerable(dmirror_wait(dm, &op[j])));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		assert_true(tolerable(random_op(dm, churn.p, &seed)));
+	}
+	churn_stop(&churn);
+	assert_not_stale(dm);
+	assert_int_equal(dmirror_destroy(dm), 0);
+}
+
+#define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(add_is_atomic),
+		test(destroy_with_ops_queued),
+		test(destroy_under_churn),
+		test(fork_while_it_works),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
