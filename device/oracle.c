@@ -19,6 +19,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,12 +48,13 @@ static int read_pagemap(unsigned long addr, unsigned long n, uint64_t *entries)
 		return -errno;
 	ret = pread(fd, entries, len,
 		    (off_t)(addr / PT_PAGE_SIZE * sizeof(*entries)));
-	if (ret < 0)
-		ret = -errno;
-	else
-		ret = (size_t)ret < len ? -EIO : 0;
+	ret = ret < 0 ? -errno : ret;
 	close(fd);
-	return (int)ret;
+	if (ret < 0)
+		return (int)ret;
+	/* The file ends with the user's half, and nothing is mapped beyond. */
+	memset((char *)entries + ret, 0, len - (size_t)ret);
+	return 0;
 }
 
 static struct hmm_mm_info query(struct dmirror *dm)
