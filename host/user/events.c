@@ -18,6 +18,9 @@
  */
 #define RECORD_WAIT_MS 2
 
+/* How long the watcher leaves records alone after it has taken some. */
+#define QUIET_NS (300 * 1000)
+
 /* A barrier that fails is tried again as long as someone may be waiting. */
 #define BARRIER_RETRY_MS 10
 #define BARRIER_TRIES (HMM_RANGE_DEFAULT_TIMEOUT / BARRIER_RETRY_MS)
@@ -88,7 +91,8 @@ static bool drain(struct mm_struct *mm)
 	work = ev->head != ev->tail;
 	pthread_mutex_unlock(&ev->drain_lock);
 	if (ret) {
-		pr_err("hmm: source %s failed (%s): changes can't be seen any more, the mm is dead; detach and attach again",
+		pr_err("hmm: source %s failed (%s): changes can't be seen any "
+		       "more, the mm is dead; detach and attach again",
 		       mm->src->ops->name, strerror(-ret));
 		hmm_kill(&mm->hmm);
 	}
@@ -184,14 +188,28 @@ static bool may_sleep(struct mm_struct *mm)
 	struct hmm_events *ev = &mm->events;
 	bool ret;
 
-	/* Nobody to call: records can wait for whoever asks about a range. */
-	if (!hmm_has_mirrors(&mm->hmm) || !mm->src->ops->arm)
+	if (!mm->src->ops->arm)
 		return true;
 	pthread_mutex_lock(&ev->drain_lock);
 	ret = ev->head == ev->tail &&
 	      (ev->failed || mm->src->ops->arm(mm->src));
 	pthread_mutex_unlock(&ev->drain_lock);
 	return ret;
+}
+
+/*
+ * To be woken at each change costs the one who makes it several times what the
+ * change does.  So only the first after a pause wakes us; those that follow it
+ * are taken together, QUIET_NS later.
+ */
+static int wait_for_work(struct mm_struct *mm, struct pollfd fds[2], bool busy)
+{
+	const struct timespec quiet = { .tv_nsec = QUIET_NS };
+
+	fds[0].revents = 0;
+	if (busy && mm->src->ops->arm)
+		return ppoll(&fds[1], 1, &quiet, NULL);
+	return poll(fds, 2, may_sleep(mm) ? -1 : 0);
 }
 
 static void *watcher(void *arg)
@@ -202,18 +220,21 @@ static void *watcher(void *arg)
 		{ .fd = mm->src->event_fd, .events = POLLIN },
 		{ .fd = ev->kick_fd, .events = POLLIN },
 	};
-	uint64_t kicks;
+	uint64_t kicks, consumed;
+	bool busy = false;
 
 	while (!__atomic_load_n(&ev->stop, __ATOMIC_ACQUIRE)) {
 		if (READ_ONCE(ev->failed))
 			fds[0].fd = -1;
-		if (poll(fds, 2, may_sleep(mm) ? -1 : 0) < 0 && errno != EINTR)
+		if (wait_for_work(mm, fds, busy) < 0 && errno != EINTR)
 			break;
 		if ((fds[1].revents & POLLIN) &&
 		    read(ev->kick_fd, &kicks, sizeof(kicks)) < 0)
 			continue;
+		consumed = READ_ONCE(mm->hmm.consumed);
 		drain(mm);
 		tell(mm);
+		busy = READ_ONCE(mm->hmm.consumed) != consumed;
 	}
 	return NULL;
 }
@@ -235,7 +256,8 @@ static int run_barrier(struct mm_struct *mm, bool complain)
 	ret = src->ops->barrier(src, why, sizeof(why));
 	if (ret) {
 		if (complain)
-			pr_warn("hmm: source %s can't tell when changes end: %s",
+			pr_warn("hmm: source %s can't tell when changes end: "
+				"%s",
 				src->ops->name, *why ? why : strerror(-ret));
 		return ret;
 	}
