@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
  * fork.c - the child's mm is dead for the library, the parent's unharmed
+ *
+ * check: no-tsan (it does not follow threads that are started after a fork)
  */
 #include <sched.h>
 #include <sys/syscall.h>
