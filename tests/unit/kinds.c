@@ -176,7 +176,7 @@ static bool stack(struct memory *m)
 	size_t i;
 
 	/* Far below what is in use: the stack grows to it. */
-	for (i = 0; i < 80; i++)
+	for (i = 1; i < 80; i++)
 		here[-(ssize_t)(i * PAGE)] = 1;
 	m->p = (char *)(((uintptr_t)here & ~(PAGE - 1)) - 64 * PAGE);
 	m->len = SMALL;
