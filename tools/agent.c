@@ -23,11 +23,13 @@
 #define AGENT_STACK (512 << 10)
 /* How long exit() waits for the last counters; it takes some ms. */
 #define EXIT_PATIENCE_MS 1000
+#define MAX_ATTEMPTS 100
 
 static struct agent agent = { .spans.lock = PTHREAD_MUTEX_INITIALIZER };
 static char session_path[64];
 static uint64_t session_id;
 static uint32_t slot_index;
+static int lock_fd; /* in the agent's own descriptor table */
 static pid_t owner; /* 0: nothing runs here, as in a fork's child */
 static uint32_t finished;
 
@@ -60,6 +62,16 @@ bool agent_stopping(struct agent *a)
 void agent_sleep(struct agent *a, unsigned int ms)
 {
 	futex_wait_while(&a->stop, 0, ms);
+}
+
+bool agent_again(struct agent *a, int ret)
+{
+	static unsigned int attempts;
+
+	if (ret != -EAGAIN || agent_stopping(a) || attempts++ == MAX_ATTEMPTS)
+		return false;
+	agent_sleep(a, 2);
+	return true;
 }
 
 static void set_state(enum session_state state)
@@ -131,9 +143,9 @@ static int lock_slot(void)
 		.l_start = SESSION_LOCK + slot_index,
 		.l_len = 1,
 	};
-	int fd = open(session_path, O_RDWR | O_CLOEXEC);
 
-	if (fd < 0 || fcntl(fd, F_OFD_SETLK, &lock))
+	lock_fd = open(session_path, O_RDWR | O_CLOEXEC);
+	if (lock_fd < 0 || fcntl(lock_fd, F_OFD_SETLK, &lock))
 		return -errno;
 	return 0;
 }
@@ -153,7 +165,9 @@ static int host(void)
 	opts.private_files = true;
 	if (agent.header->source[0])
 		opts.source = agent.header->source;
-	ret = hmm_mm_attach(&agent.mm, &opts);
+	do
+		ret = hmm_mm_attach(&agent.mm, &opts);
+	while (agent_again(&agent, ret));
 	if (ret)
 		return ret;
 	describe_mm();

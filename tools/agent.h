@@ -50,6 +50,11 @@ uint64_t agent_now(void); /* CLOCK_MONOTONIC in ns */
 bool agent_stopping(struct agent *agent);
 /* Sleep, but not beyond the program's end. */
 void agent_sleep(struct agent *agent, unsigned int ms);
+/*
+ * Try again what ended in ret?  No thread can be made (-EAGAIN) while another
+ * one looks for a program to execute, which may find none.
+ */
+bool agent_again(struct agent *agent, int ret);
 /* Copy what hmm_mm_query() says to the slot. */
 void agent_publish_mm(struct agent *agent);
 

@@ -331,7 +331,9 @@ int agent_run_device(struct agent *agent)
 	dev.landing = make_buffer(dev.batch);
 	if (!dev.buffer || !dev.landing)
 		return -ENOMEM;
-	ret = dmirror_create(&dev.dm, agent->mm, &opts);
+	do
+		ret = dmirror_create(&dev.dm, agent->mm, &opts);
+	while (agent_again(agent, ret));
 	if (ret)
 		return ret;
 	while (!agent_stopping(agent)) {

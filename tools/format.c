@@ -26,7 +26,7 @@ struct text format_bytes(uint64_t bytes)
 struct text format_count(uint64_t n)
 {
 	char digits[24];
-	struct text text;
+	struct text text = { "" };
 	char *out = text.s;
 	int len, i;
 

@@ -19,6 +19,9 @@
 #include "cmd.h"
 
 #define AGENT "libhmm-agent.so"
+#ifndef HMM_LIBDIR
+#define HMM_LIBDIR "/usr/local/lib"
+#endif
 
 /* For the handler, which hands signals on. */
 static volatile pid_t child;

@@ -205,19 +205,20 @@ static void write_axis(FILE *out, const struct time_line *line)
 	double seconds = line->elapsed_ns / 1e9;
 	double step = pow(10, floor(log10(seconds)));
 	double bottom = panel_top(NR_PANELS - 1) + PANEL;
-	double t, x;
+	double x;
+	int i;
 
 	if (seconds / step < 2)
 		step /= 5;
 	else if (seconds / step < 5)
 		step /= 2;
-	for (t = 0; t <= seconds * 1.0001; t += step) {
-		x = LEFT + t / seconds * PLOT;
+	for (i = 0; i * step <= seconds * 1.0001; i++) {
+		x = LEFT + i * step / seconds * PLOT;
 		fprintf(out,
 			"<path d=\"M%.2f %gV%g\" stroke=\"#000\" "
 			"stroke-opacity=\".06\"/><text x=\"%.2f\" "
 			"y=\"%g\" text-anchor=\"middle\">%g s</text>\n",
-			x, panel_top(0), bottom + 5, x, bottom + 20, t);
+			x, panel_top(0), bottom + 5, x, bottom + 20, i * step);
 	}
 }
 

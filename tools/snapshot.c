@@ -435,11 +435,11 @@ static bool parse_range(const char *text, unsigned long *start,
 	*end = strtoul(text, &rest, 16);
 	if (errno || rest == text || *rest)
 		return false;
-	*start &= -PAGE_BYTES;
-	if (*end > LONG_MAX)
+	if (*start >= *end || *end > LONG_MAX)
 		return false;
+	*start &= -PAGE_BYTES;
 	*end = (*end + PAGE_BYTES - 1) & -PAGE_BYTES;
-	return *start < *end;
+	return true;
 }
 
 int cmd_snapshot(int argc, char **argv)

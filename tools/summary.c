@@ -306,47 +306,47 @@ static struct json_object *json_times(const struct dmirror_hist *hist)
 static void add_json_processes(struct json_object *root,
 			       const struct summary *s)
 {
-	struct json_object *obj = json_object_new_object();
+	struct json_object *processes = json_object_new_object();
 	const struct totals *t = &s->totals;
 
-	add_int(obj, "mirrored", t->mirrored);
-	add_int(obj, "still_running", t->running);
-	add_int(obj, "too_short", t->too_short);
-	add_int(obj, "failed", t->failed);
-	add_int(obj, "left_out", t->left_out);
-	add_int(obj, "forks", t->forks);
-	add_string(obj, "reason",
+	add_int(processes, "mirrored", t->mirrored);
+	add_int(processes, "still_running", t->running);
+	add_int(processes, "too_short", t->too_short);
+	add_int(processes, "failed", t->failed);
+	add_int(processes, "left_out", t->left_out);
+	add_int(processes, "forks", t->forks);
+	add_string(processes, "reason",
 		   t->failed      ? t->reason
 		   : !t->mirrored ? s->obstacle
 				  : NULL);
-	json_object_object_add(root, "processes", obj);
+	json_object_object_add(root, "processes", processes);
 }
 
 static void add_json_device(struct json_object *root, const struct totals *t)
 {
 	const struct dmirror_stats *d = &t->device;
-	struct json_object *obj = json_object_new_object();
+	struct json_object *device = json_object_new_object();
 
-	json_object_object_add(obj, "ops", json_ops(d));
-	add_int(obj, "hits", d->hits);
-	add_int(obj, "misses", d->misses);
-	add_int(obj, "mirrored_peak_bytes", d->mapped_peak);
-	add_int(obj, "faults", d->faults);
-	add_int(obj, "fault_errors", d->fault_errors);
-	add_int(obj, "faulted_pages", d->faulted_pages);
-	add_int(obj, "retries_busy", d->retries_busy);
-	add_int(obj, "retries_valid", d->retries_valid);
-	json_object_object_add(obj, "invalidations",
+	json_object_object_add(device, "ops", json_ops(d));
+	add_int(device, "hits", d->hits);
+	add_int(device, "misses", d->misses);
+	add_int(device, "mirrored_peak_bytes", d->mapped_peak);
+	add_int(device, "faults", d->faults);
+	add_int(device, "fault_errors", d->fault_errors);
+	add_int(device, "faulted_pages", d->faulted_pages);
+	add_int(device, "retries_busy", d->retries_busy);
+	add_int(device, "retries_valid", d->retries_valid);
+	json_object_object_add(device, "invalidations",
 			       json_kinds(t->invalidations));
-	add_int(obj, "effective_invalidations", t->effective);
-	add_int(obj, "foreign_invalidations", t->foreign);
-	add_int(obj, "invalidated_pages", d->invalidated_pages);
-	json_object_object_add(obj, "fault_time", json_times(&d->fault));
-	json_object_object_add(obj, "wait_time", json_times(&d->wait));
-	add_int(obj, "verified", d->verified);
-	add_int(obj, "verified_presence_only", d->verify_presence);
-	add_int(obj, "undecided", d->undecided);
-	json_object_object_add(root, "device", obj);
+	add_int(device, "effective_invalidations", t->effective);
+	add_int(device, "foreign_invalidations", t->foreign);
+	add_int(device, "invalidated_pages", d->invalidated_pages);
+	json_object_object_add(device, "fault_time", json_times(&d->fault));
+	json_object_object_add(device, "wait_time", json_times(&d->wait));
+	add_int(device, "verified", d->verified);
+	add_int(device, "verified_presence_only", d->verify_presence);
+	add_int(device, "undecided", d->undecided);
+	json_object_object_add(root, "device", device);
 }
 
 void summary_print_json(const struct summary *s, FILE *out)
