@@ -244,12 +244,15 @@ unit_tests_sanitized()
 		[ -f "tests/unit/$test.c" ] || continue
 		has "$test" "no-$1" && continue
 		for source in $(sources "$test"); do
+			# uffd starts its monitor by a CLONE_VM child, in which
+			# TSan loses track of its caller's locks.
+			[ "$1 $source" = "tsan uffd" ] && continue
 			[ "$source" = any ] && set -- "$1" ||
 				set -- "$1" HMM_SOURCE="$source"
 			run "$test${2+ $source} $1" "$(limit "$test" 3)" env \
 				ASAN_OPTIONS=detect_stack_use_after_return=1 \
 				UBSAN_OPTIONS=print_stacktrace=1 \
-				TSAN_OPTIONS="second_deadlock_stack=1 suppressions=$PWD/tests/tsan.supp" \
+				TSAN_OPTIONS="die_after_fork=0 second_deadlock_stack=1 suppressions=$PWD/tests/tsan.supp" \
 				${2+"$2"} setarch -R "$program"
 		done
 	done
