@@ -14,12 +14,18 @@
 
 #define QUEUE 4096u
 #define PAUSE_MS 5
+#define PAGE_BYTES 4096ul
+#define CHUNK_PAGES 16384ul
 #define USER_END ((1ul << 47) - 4096)
 
 struct change {
 	unsigned long start, end;
 	uint64_t time;
 	enum hmm_change_kind kind;
+};
+
+struct range {
+	unsigned long start, end;
 };
 
 struct watch {
@@ -33,9 +39,11 @@ struct watch {
 	struct change queue[QUEUE];
 	uint64_t head, tail;
 
-	/* For a source that sees only where ranges are: one over each vma. */
-	struct hmm_range *ranges;
-	unsigned int nr_ranges;
+	/* For a source that sees only memory of which a snapshot was taken. */
+	bool cover;
+	struct range *covered;
+	unsigned int nr_covered;
+	uint64_t pfns[CHUNK_PAGES];
 };
 
 static int on_change(struct hmm_mirror *mirror, const struct hmm_update *update)
@@ -112,27 +120,67 @@ static void report(struct watch *watch, const struct change *change)
 	agent_event(watch->agent, &event);
 }
 
-/* Ranges that are registered twice for a moment leave no gap between. */
-static void cover(struct watch *watch)
+/* What was mapped there is gone: another vma may be there, not covered. */
+static void uncover(struct watch *watch, const struct change *change)
 {
-	struct hmm_range *old = watch->ranges;
-	unsigned int nr_old = watch->nr_ranges;
+	struct range *range = watch->covered;
 	unsigned int i;
 
-	watch->nr_ranges = 0;
-	watch->ranges = calloc(watch->vmas.nr, sizeof(*watch->ranges));
-	for (i = 0; watch->ranges && i < watch->vmas.nr; i++) {
+	for (i = 0; i < watch->nr_covered; i++, range++)
+		if (range->start < change->end && change->start < range->end)
+			range->end = range->start;
+}
+
+static void take_snapshots(struct watch *watch, const struct agent_vma *vma)
+{
+	static const uint64_t flags[HMM_PFN_FLAG_MAX] = { 1, 2, 4 };
+	static const uint64_t values[HMM_PFN_VALUE_MAX] = { 8, 0, 16 };
+	struct mm_struct *mm = watch->agent->mm;
+	unsigned long start, end;
+
+	for (start = vma->start; start < vma->end; start = end) {
+		struct hmm_range range = {
+			.pfns = watch->pfns,
+			.flags = flags,
+			.values = values,
+			.pfn_shift = 5,
+		};
+
+		end = start + CHUNK_PAGES * PAGE_BYTES;
+		if (end > vma->end)
+			end = vma->end;
+		if (hmm_range_register(&range, mm, start, end))
+			continue;
+		mmap_read_lock(mm);
+		hmm_range_snapshot(&range);
+		mmap_read_unlock(mm);
+		hmm_range_unregister(&range);
+	}
+}
+
+/* Take snapshots of the vmas that are new; both lists go by address. */
+static void cover(struct watch *watch)
+{
+	struct range *now = calloc(watch->vmas.nr, sizeof(*now));
+	const struct range *old = watch->covered;
+	const struct range *old_end = old + watch->nr_covered;
+	unsigned int nr = 0, i;
+
+	for (i = 0; now && i < watch->vmas.nr; i++) {
 		const struct agent_vma *vma = &watch->vmas.vma[i];
 
-		if (vma->ours)
+		if (vma->ours || !vma->readable)
 			continue;
-		if (!hmm_range_register(&watch->ranges[watch->nr_ranges],
-					watch->agent->mm, vma->start, vma->end))
-			watch->nr_ranges++;
+		while (old < old_end && old->start < vma->start)
+			old++;
+		if (old == old_end || old->start != vma->start ||
+		    old->end != vma->end)
+			take_snapshots(watch, vma);
+		now[nr++] = (struct range){ vma->start, vma->end };
 	}
-	for (i = 0; i < nr_old; i++)
-		hmm_range_unregister(&old[i]);
-	free(old);
+	free(watch->covered);
+	watch->covered = now;
+	watch->nr_covered = nr;
 }
 
 int agent_run_watch(struct agent *agent)
@@ -147,6 +195,7 @@ int agent_run_watch(struct agent *agent)
 	int ret;
 
 	watch.agent = agent;
+	watch.cover = agent->slot->level < 2;
 	mmap_write_lock(agent->mm);
 	ret = hmm_mirror_register(&watch.mirror, agent->mm);
 	mmap_write_unlock(agent->mm);
@@ -155,13 +204,16 @@ int agent_run_watch(struct agent *agent)
 	for (;;) {
 		due = watch.vmas.due;
 		agent_vmas_refresh(agent, &watch.vmas);
-		if (agent->slot->level < 2 && watch.vmas.due != due)
+		if (watch.cover && watch.vmas.due != due)
 			cover(&watch);
 		agent_publish_mm(agent);
-		if (next_change(&watch, &change))
+		if (next_change(&watch, &change)) {
+			if (watch.cover)
+				uncover(&watch, &change);
 			report(&watch, &change);
-		else if (agent_stopping(agent))
+		} else if (agent_stopping(agent)) {
 			break;
+		}
 	}
 	return hmm_mirror_unregister(&watch.mirror);
 }
