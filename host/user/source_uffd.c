@@ -53,7 +53,7 @@
 
 /* Long enough for a machine that is busy, short enough for a person. */
 #define MONITOR_TIMEOUT_MS 10000
-#define BARRIER_TIMEOUT_MS 200
+#define BARRIER_TIMEOUT_MS 500
 #define SPAWN_STACK 32768
 
 extern const char hmm_uffd_monitor[], hmm_uffd_monitor_end[];
