@@ -5,7 +5,7 @@
  * What would disturb the test program happens in children: they lower limits,
  * change their user, or get killed.
  *
- * check: uffd
+ * check: uffd timeout=120
  */
 #include <dirent.h>
 #include <fcntl.h>
