@@ -53,6 +53,7 @@ static void take(void *ctx, const struct hmm_event *event)
 	struct mm_struct *mm = ctx;
 	struct hmm *hmm = &mm->hmm;
 
+	mm->events.taken++;
 	switch (event->phase) {
 	case HMM_EVENT_OPEN:
 		hmm_invalidate_open(hmm, event->start, event->end,
@@ -73,15 +74,16 @@ static void take(void *ctx, const struct hmm_event *event)
 		put_pending(&mm->events, event);
 }
 
-/* Take what is ready.  True if something was left for the watcher. */
+/* Take what is ready.  True if the watcher has something to do. */
 static bool drain(struct mm_struct *mm)
 {
 	struct hmm_events *ev = &mm->events;
-	uint64_t consumed;
+	uint64_t consumed, taken;
 	bool work;
 	int ret = 0;
 
 	pthread_mutex_lock(&ev->drain_lock);
+	taken = ev->taken;
 	if (!ev->failed) {
 		consumed = mm->hmm.consumed;
 		ret = mm->src->ops->drain(mm->src, take, mm, &consumed);
@@ -89,6 +91,12 @@ static bool drain(struct mm_struct *mm)
 		WRITE_ONCE(ev->failed, ret);
 	}
 	work = ev->head != ev->tail;
+	/*
+	 * The watcher sleeps on when the record that was to wake it is gone
+	 * before it looks, and the next one would be silent.
+	 */
+	if (READ_ONCE(ev->armed) && ev->taken != taken && !work && !ret)
+		work = !mm->src->ops->arm(mm->src);
 	pthread_mutex_unlock(&ev->drain_lock);
 	if (ret) {
 		pr_err("hmm: source %s failed (%s): changes can't be seen any "
@@ -193,6 +201,7 @@ static bool may_sleep(struct mm_struct *mm)
 	pthread_mutex_lock(&ev->drain_lock);
 	ret = ev->head == ev->tail &&
 	      (ev->failed || mm->src->ops->arm(mm->src));
+	WRITE_ONCE(ev->armed, ret && !ev->failed);
 	pthread_mutex_unlock(&ev->drain_lock);
 	return ret;
 }
@@ -228,6 +237,7 @@ static void *watcher(void *arg)
 			fds[0].fd = -1;
 		if (wait_for_work(mm, fds, busy) < 0 && errno != EINTR)
 			break;
+		WRITE_ONCE(ev->armed, false);
 		if ((fds[1].revents & POLLIN) &&
 		    read(ev->kick_fd, &kicks, sizeof(kicks)) < 0)
 			continue;
@@ -249,7 +259,8 @@ static int run_barrier(struct mm_struct *mm, bool complain)
 	int ret;
 
 	/* Open everything that is counted; only that will be closed. */
-	drain(mm);
+	if (drain(mm))
+		kick(mm);
 	gen = hmm_barrier_begin(&mm->hmm);
 	if (!gen)
 		return 0;

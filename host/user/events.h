@@ -24,6 +24,8 @@ struct hmm_events {
 	struct hmm_update pending[HMM_PENDING];
 	unsigned int head, tail;	/* taken, put; under drain_lock */
 	uint64_t told;			/* written by the watcher alone */
+	uint64_t taken;			/* records, under drain_lock */
+	bool armed;			/* the watcher sleeps until a record */
 	uint64_t counts[HMM_CHANGE_KIND_MAX];
 	uint64_t barriers;
 	int failed;			/* the source's errno once it has failed */
