@@ -45,6 +45,8 @@ defect()
 
 scenarios "our core, told of changes before and after" native "$@"
 
+scenarios "libhmm's host, on a counter, a ring and a barrier" user "$@"
+
 echo "== the seed's algorithm"
 defect "1, a stale range is valid" driver-aba "A: valid() is true, and page"
 defect "2, a refused change never ends" refuse \

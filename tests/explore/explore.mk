@@ -29,7 +29,43 @@ $(XO)/native: $(call xobj,$(X_NATIVE) $(XDIR)/native_refused.c $(wildcard core/*
 $(XO)/seed: $(call xobj,$(X_NATIVE) $(XDIR)/seed_model.c)
 	$(CC) -o $@ $^
 
-X_ALL := $(XO)/native $(XO)/seed
+# libhmm's host, the real one.  Its limits are lowered in a copy, so that a few
+# tasks can reach them; its static data goes into a section of its own.
+X_USER := $(X_ENGINE) $(addprefix $(XDIR)/,host_user.c sim_source.c \
+	scenario_user.c)
+X_SMALL := $(XO)/small
+X_COPIED := $(wildcard core/*.[ch]) $(addprefix host/user/,mm.c events.c \
+	$(addsuffix .h,mm events source vma fault))
+x_user_obj = $(patsubst %.c,$(XO)/user-obj/%.o,$(1))
+
+$(X_SMALL)/%: %
+	@mkdir -p $(@D)
+	sed -e 's/^#define HMM_CHANGES .*/#define HMM_CHANGES 2/' \
+		-e 's/^#define HMM_PENDING .*/#define HMM_PENDING 2/' \
+		-e 's/^#define HMM_FAULT_JOBS .*/#define HMM_FAULT_JOBS 1/' $< > $@
+
+X_USER_CFLAGS := -I$(X_SMALL)/core -I$(X_SMALL)/host/user $(XCFLAGS) -pthread
+
+$(XO)/user-obj/%.o: %.c | $(addprefix $(X_SMALL)/,$(X_COPIED))
+	@mkdir -p $(@D)
+	$(CC) $(X_USER_CFLAGS) -c -o $@ $<
+
+$(XO)/user-obj/core/%.o: $(X_SMALL)/core/%.c | $(addprefix $(X_SMALL)/,$(X_COPIED))
+	@mkdir -p $(@D)
+	$(CC) $(X_USER_CFLAGS) -c -o $@ $<
+
+$(XO)/user-obj/host/user/%.o: $(X_SMALL)/host/user/%.c | $(addprefix $(X_SMALL)/,$(X_COPIED))
+	@mkdir -p $(@D)
+	$(CC) $(X_USER_CFLAGS) -include $(XDIR)/user_hooks.h -c -o $@ $<
+	$(OBJCOPY) --set-section-flags .bss=alloc,load,contents \
+		--rename-section .bss=explored \
+		--rename-section .data=explored $@
+
+$(XO)/user: $(call x_user_obj,$(X_USER) $(filter %.c,$(X_COPIED)))
+	echo $^ > $@.objs
+	$(CC) -o $@ $^
+
+X_ALL := $(XO)/native $(XO)/seed $(XO)/user
 
 SEED ?= 0
 EXPLORE_RANDOM ?= 200000

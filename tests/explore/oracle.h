@@ -10,7 +10,7 @@
 
 struct hmm_range;
 
-#define ORACLE_PAGES 40
+#define ORACLE_PAGES 34
 
 struct oracle {
 	bool dead;    /* hmm_kill() is over: D */

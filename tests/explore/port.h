@@ -18,6 +18,9 @@
 #include "hmm.h"
 #include "schedule.h"
 
+/* As libhmm's port.h does. */
+#include <stdlib.h>
+
 #define PAGE_SHIFT 12
 #define PAGE_SIZE (1ul << PAGE_SHIFT)
 #define PAGE_MASK (~(PAGE_SIZE - 1))
@@ -103,5 +106,8 @@ void mmput(struct mm_struct *mm);
 
 /* What a driver did wrong on purpose is said here. */
 #define pr_warn(...) ((void)(0 && printf(__VA_ARGS__)))
+#define pr_err pr_warn
+#define pr_info pr_warn
+#define pr_debug pr_warn
 
 #endif

@@ -15,6 +15,7 @@ struct scenario {
 		const char *name;
 		fiber_fn fn;
 		void *arg;
+		bool daemon; /* a schedule ends when only these are left */
 	} tasks[FIBERS + 1];
 	/* After the last task has ended, besides the oracle's own checks. */
 	void (*end)(void);

@@ -367,6 +367,7 @@ static const struct scenario scenario_out_of_memory = {
 	.faults = 1,
 };
 
+/* clang-format off */
 const struct scenario *const scenarios[] = {
 	&scenario_driver,
 	&scenario_driver_aba,

@@ -101,6 +101,35 @@ static void print_step(const char *what)
 	last = self;
 }
 
+/*
+ * Static variables of what is explored: the linker gathers them in a section of
+ * its own, if there are any.
+ */
+extern char __start_explored[] __attribute__((weak));
+extern char __stop_explored[] __attribute__((weak));
+#define statics __start_explored
+
+static size_t statics_size(void)
+{
+	return (size_t)(__stop_explored - __start_explored);
+}
+
+/* As they were when the program began. */
+static void reset_statics(void)
+{
+	static char *initial;
+
+	if (!statics_size())
+		return;
+	if (!initial) {
+		initial = malloc(statics_size());
+		if (!initial)
+			abort();
+		memcpy(initial, statics, statics_size());
+	}
+	memcpy(statics, initial, statics_size());
+}
+
 static uint64_t hash_state(bool current_goes_on)
 {
 	/* In glibc's jmp_buf the registers come first, then the signal mask. */
@@ -109,6 +138,7 @@ static uint64_t hash_state(bool current_goes_on)
 	int i;
 
 	hash = state_hash(hash, tasks, sizeof(tasks));
+	hash = state_hash(hash, statics, statics_size());
 	hash ^= current_goes_on ? (uint64_t)self + 1 : 0;
 	for (i = 0; i < FIBERS; i++) {
 		const struct fiber *f = &fibers[i];
@@ -175,7 +205,7 @@ static void describe_deadlock(void)
 	int i;
 
 	for (i = 0; i < FIBERS && len < sizeof(text); i++)
-		if (tasks[i].state == BLOCKED)
+		if (tasks[i].state == BLOCKED && !scenario->tasks[i].daemon)
 			len += (size_t)snprintf(text + len, sizeof(text) - len,
 						"; %s: %s",
 						scenario->tasks[i].name,
@@ -198,20 +228,23 @@ static _Noreturn void switch_tasks(void)
 	for (i = 0; i < FIBERS; i++) {
 		if (i != self && runnable(i))
 			option[d.n++] = (uint8_t)i;
-		more |= tasks[i].state == BLOCKED;
+		if (!scenario->tasks[i].daemon)
+			more |= tasks[i].state == BLOCKED;
 	}
+	/* The others wait for something to do, and time alone won't bring it. */
+	if (!d.n && !more)
+		leave(ENDED);
 	d.fault_from = d.n + !d.n;
 	for (i = 0; i < FIBERS; i++)
 		if (tasks[i].state == BLOCKED && tasks[i].may_time_out &&
 		    !runnable(i))
 			option[d.n++] = (uint8_t)i;
-	if (!d.n) {
-		if (more)
-			describe_deadlock();
-		leave(ENDED);
-	}
+	if (!d.n)
+		describe_deadlock();
 	i = d.n > 1 ? (int)decide(d) : 0;
 	next = option[i];
+	if (next != self)
+		sim_switched();
 	tasks[next].timed_out = !runnable(next);
 	tasks[next].state = READY;
 	self = next;
@@ -239,8 +272,7 @@ static void step(const char *what)
 
 void sched_point(const char *what, const void *obj)
 {
-	(void)obj;
-	if (self >= 0)
+	if (self >= 0 && !host_constant(obj))
 		step(what);
 }
 
@@ -319,6 +351,7 @@ static void run(void)
 	if (_setjmp(explorer))
 		return;
 	sim_reset();
+	reset_statics();
 	scenario->setup();
 	for (i = 0; i < FIBERS && scenario->tasks[i].fn; i++) {
 		tasks[i].state = READY;

@@ -14,13 +14,14 @@
 #include "oracle.h"
 
 #define SIM_BASE 0x100000ul
-#define SIM_PAGES 40
+#define SIM_PAGES 34
 #define SIM_ADDR(page) (SIM_BASE + ((unsigned long)(page) << PAGE_SHIFT))
 #define SIM_CHANGES 16
 #define SIM_PFNS 96
 #define SIM_HMMS 3
 #define SIM_DEVICES 2
 #define SIM_RING 2
+#define SIM_THREADS 4
 
 /* A sleeping lock of the simulated machine, not of the core. */
 struct sim_rwsem {
@@ -50,6 +51,12 @@ struct sim_change {
 	unsigned int first, end;
 	bool told;
 	bool over;
+	/* Only sim_source.c: */
+	uint64_t ticket;
+	uint8_t task;
+	bool barred; /* the barrier waits for it */
+	bool tells_end;
+	bool foreign;
 };
 
 /* What host_native.c keeps of its address space. */
@@ -77,18 +84,47 @@ struct sim_device {
 	} entry[SIM_PAGES];
 };
 
-/* The counter and the ring of host_ring.c */
+/* The counter, the ring and the barrier of sim_source.c */
 struct sim_ring {
 	uint64_t started;
-	uint64_t taken;
 	struct {
-		unsigned int change;
+		uint8_t change;
 		bool end;
 	} record[SIM_RING];
 	unsigned int nr;
-	bool lost;
-	unsigned int lost_to; /* changes made before records were lost */
-	unsigned int barriers;
+	unsigned int owed; /* counted, neither recorded nor lost */
+	unsigned int lost, lost_seen, lost_ends;
+	unsigned int next;  /* all tickets below have been taken */
+	unsigned int ahead; /* bits: tickets that were taken out of order */
+	unsigned int ended, ends_taken;
+	bool wakes; /* its file descriptor is readable */
+	bool armed;
+	/* The kind of source that the scenario wants. */
+	bool arms; /* only wakes who has armed it */
+	bool tells_ends;
+	bool foreign; /* does not say who makes a change */
+	bool fails;   /* may fail for ever */
+	bool detached;
+};
+
+struct sim_thread {
+	void *(*fn)(void *);
+	void *arg;
+	bool done;
+};
+
+/* What host_user.c keeps. */
+struct sim_user {
+	struct sim_thread thread[SIM_THREADS];
+	unsigned int nr_threads;
+	void (*prepare)(void);
+	void (*parent)(void);
+	void (*child)(void);
+	unsigned int kicks;
+	bool ends;            /* the scenario detaches or forks */
+	unsigned int mirrors; /* that are registered at the end */
+	uint64_t now;
+	unsigned char alive;
 };
 
 struct world {
@@ -107,8 +143,9 @@ struct world {
 	struct sim_device device[SIM_DEVICES];
 	struct oracle oracle;
 	struct sim_ring ring;
+	struct sim_user user;
 	struct sim_rwsem mirrors_sem; /* only the seed's model has one */
-	uint64_t heap[128];
+	uint64_t heap[256];
 	size_t heap_used;
 	int allocations;
 	int spinlocks[FIBERS + 1]; /* held by each task */
@@ -137,8 +174,12 @@ void sim_flag_set(unsigned int i);
 int host_copy_page(unsigned int page);
 /* All mirrors have been told of this change. */
 bool host_told(unsigned int id);
+/* Written by nobody while others run: reading it is no point of its own. */
+bool host_constant(const void *obj);
 /* Nothing is left behind. */
 void host_end(void);
+/* Another task runs: what is kept a thread is not to be kept. */
+void sim_switched(void);
 
 /* ---- host_native.c ------------------------------------------------------- */
 

@@ -14,20 +14,32 @@ struct slot {
 static struct slot *table;
 static size_t size, used;
 
+#define LANES 4
+#define PRIME 0x9e3779b97f4a7c15ull
+
+/* Several words at a time: this is where most of the explorer's time goes. */
 uint64_t state_hash(uint64_t hash, const void *data, size_t bytes)
 {
+	uint64_t lane[LANES] = { hash, ~hash, hash ^ PRIME, bytes };
 	const unsigned char *p = data;
-	uint64_t word;
+	uint64_t word[LANES];
+	int i;
 
-	for (; bytes >= sizeof(word);
-	     bytes -= sizeof(word), p += sizeof(word)) {
-		memcpy(&word, p, sizeof(word));
-		hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
-		hash ^= hash >> 32;
+	for (; bytes >= sizeof(word); bytes -= sizeof(word)) {
+		memcpy(word, p, sizeof(word));
+		for (i = 0; i < LANES; i++) {
+			lane[i] = (lane[i] ^ word[i]) * PRIME;
+			lane[i] ^= lane[i] >> 32;
+		}
+		p += sizeof(word);
 	}
-	for (; bytes; bytes--, p++)
-		hash = (hash ^ *p) * 0xbf58476d1ce4e5b9ull;
-	return hash ^ (hash >> 29);
+	for (; bytes; bytes--)
+		lane[0] = (lane[0] ^ *p++) * PRIME;
+	for (i = 1; i < LANES; i++) {
+		lane[0] = (lane[0] ^ lane[i]) * PRIME;
+		lane[0] ^= lane[0] >> 29;
+	}
+	return lane[0];
 }
 
 static struct slot *find(uint64_t hash)

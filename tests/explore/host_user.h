@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* host_user.h - libhmm's own host in the simulation, and its source */
+#ifndef EXPLORE_HOST_USER_H
+#define EXPLORE_HOST_USER_H
+
+#include "sim.h"
+
+#define SIM_EVENT_FD 4
+
+/* A thread of the library, as a task; arg: its number. */
+void user_thread(void *arg);
+void user_attach(void);
+void user_detach(void);
+
+/* ---- sim_source.c ---------------------------------------------------------- */
+
+/* The ring's file descriptor is readable. */
+bool ring_polls_readable(void);
+/* A change was counted, and neither recorded nor lost so far. */
+bool ring_owes_record(void);
+/* Change pages as the kernel does under this source. */
+void source_change(unsigned int first, unsigned int end, enum change_what what);
+
+#endif
