@@ -43,10 +43,14 @@ struct pt_regs {
 	unsigned long r10, ax, dx, orig_ax;
 } __attribute__((preserve_access_index));
 
+enum mmu_notifier_event {
+	MMU_NOTIFY_UNMAP,
+};
+
 struct mmu_notifier_range {
 	struct mm_struct *mm;
 	unsigned long start, end;
-	unsigned int event;
+	enum mmu_notifier_event event;
 } __attribute__((preserve_access_index));
 
 struct {

@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "addr_set.h"
 #include "madvise_wait.h"
 #include "source.h"
 #include "uffd_ring.h"
@@ -53,7 +54,7 @@
 
 /* Long enough for a machine that is busy, short enough for a person. */
 #define MONITOR_TIMEOUT_MS 10000
-#define BARRIER_TIMEOUT_MS 200
+#define BARRIER_TIMEOUT_MS 500
 #define SPAWN_STACK 32768
 
 extern const char hmm_uffd_monitor[], hmm_uffd_monitor_end[];
@@ -69,6 +70,9 @@ struct uffd_source {
 	pthread_mutex_t request_lock; /* one request at a time on sock */
 	pthread_mutex_t lock;         /* below; a leaf */
 	struct hmm_discards discards; /* not known to be over */
+	struct addr_set covered;      /* mapped and watched, see uffd_cover() */
+	uint64_t unmaps;              /* changes those */
+	uint64_t taken; /* the counter up to which both are true */
 };
 
 static struct uffd_source *uffd_of(struct hmm_source *src)
@@ -465,6 +469,7 @@ static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
 				   __ATOMIC_ACQUIRE);
 	u->src.ops = &hmm_source_uffd;
 	u->src.started = &u->shared->monitor.started.word;
+	u->taken = (uint64_t)u->owner << 32;
 	*srcp = &u->src;
 	return 0;
 
@@ -488,7 +493,10 @@ static void uffd_forked(struct hmm_source *src)
 {
 	struct uffd_source *u = uffd_of(src);
 
-	/* The monitor sees no hang-up: the parent's end is still open. */
+	/*
+	 * The monitor sees no hang-up: the parent's end is still open.  The
+	 * nodes of covered stay allocated, as nothing may be freed here.
+	 */
 	close(u->src.event_fd);
 	close(u->monitor);
 	close(u->sock);
@@ -500,6 +508,7 @@ static void uffd_forked(struct hmm_source *src)
 static void uffd_detach(struct hmm_source *src)
 {
 	stop_monitor(uffd_of(src));
+	addr_set_free(&uffd_of(src)->covered);
 	uffd_forked(src);
 }
 
@@ -523,11 +532,14 @@ static void take(struct uffd_source *u, const struct uffd_record *record,
 		.kind = as[record->kind].kind,
 	};
 
+	pthread_mutex_lock(&u->lock);
 	if (event.phase == HMM_EVENT_OPEN) {
-		pthread_mutex_lock(&u->lock);
 		hmm_discards_add(&u->discards, event.start, event.end);
-		pthread_mutex_unlock(&u->lock);
+	} else {
+		addr_set_remove(&u->covered, event.start, event.end);
+		u->unmaps++;
 	}
+	pthread_mutex_unlock(&u->lock);
 	fn(ctx, &event);
 }
 
@@ -543,6 +555,8 @@ static void take_loss(struct uffd_source *u, hmm_event_fn fn, void *ctx)
 
 	pthread_mutex_lock(&u->lock);
 	hmm_discards_add(&u->discards, 0, ~0ul);
+	addr_set_remove(&u->covered, 0, ~0ul);
+	u->unmaps++;
 	pthread_mutex_unlock(&u->lock);
 	fn(ctx, &event);
 }
@@ -590,6 +604,8 @@ static int uffd_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 	} while (!arm(u, done));
 
 	*consumed = (uint64_t)u->owner << 32 | done;
+	/* Pairs with is_covered(): what was unmapped is not there any more. */
+	__atomic_store_n(&u->taken, *consumed, __ATOMIC_RELEASE);
 	if (__atomic_load_n(&page->started.owner, __ATOMIC_ACQUIRE) != u->owner)
 		return -EPIPE;
 	return 0;
@@ -666,10 +682,10 @@ static bool next_smap(FILE *smaps, struct smap *s)
 /*
  * The kernel takes all of a range or nothing, and huge pages only as a whole.
  * So one vma after the other: VM_IO and VM_PFNMAP memory is never mirrored and
- * need not be watched; everything else must be.
+ * need not be watched; everything else must be.  *all: there was none of it.
  */
 static int cover_vmas(struct uffd_source *u, unsigned long start,
-		      unsigned long end)
+		      unsigned long end, bool *all)
 {
 	FILE *smaps = fopen("/proc/self/smaps", "re");
 	struct smap s;
@@ -684,8 +700,12 @@ static int cover_vmas(struct uffd_source *u, unsigned long start,
 
 		if (s.start >= end)
 			break;
-		if (from >= to || s.special)
+		if (from >= to)
 			continue;
+		if (s.special) {
+			*all = false;
+			continue;
+		}
 		ret = request(u, from & ~mask, (to + mask) & ~mask);
 		if (ret == -EINVAL || ret == -EPERM) {
 			pr_debug("hmm: userfaultfd can't watch the memory at "
@@ -698,15 +718,45 @@ static int cover_vmas(struct uffd_source *u, unsigned long start,
 	return ret;
 }
 
+/* Watched for all we know, and we know all that was counted. */
+static bool is_covered(const struct uffd_source *u, unsigned long start,
+		       unsigned long end)
+{
+	/* In this order; pairs with uffd_drain(). */
+	uint64_t taken = __atomic_load_n(&u->taken, __ATOMIC_ACQUIRE);
+	uint64_t now = __atomic_load_n(u->src.started, __ATOMIC_ACQUIRE);
+
+	return taken == now && addr_set_contains(&u->covered, start, end);
+}
+
+/*
+ * What was covered once, whole, stays so until a record of UNMAP or REMAP says
+ * otherwise; then what is mapped there now is not watched.  So it is worth
+ * knowing.  An unmapping that happens after unmaps was read will be taken later
+ * than that: either before what is learnt here is noted, which then is not, or
+ * after, and takes it back.  Holes are looked for in between, because they can
+ * be filled without a record.
+ */
 static int uffd_cover(struct hmm_source *src, unsigned long start,
 		      unsigned long end)
 {
 	struct uffd_source *u = uffd_of(src);
+	uint64_t unmaps;
+	bool known, all;
 	int ret;
 
+	pthread_mutex_lock(&u->lock);
+	known = is_covered(u, start, end);
+	unmaps = u->unmaps;
+	pthread_mutex_unlock(&u->lock);
+	if (known)
+		return 0;
+
+	/* Does nothing but fail on a hole. */
+	all = !msync((void *)start, end - start, MS_ASYNC);
 	ret = request(u, start, end);
 	if (ret == -EINVAL || ret == -EPERM)
-		ret = cover_vmas(u, start, end);
+		ret = cover_vmas(u, start, end, &all);
 	if (ret == -EBUSY) {
 		pr_warn("hmm: another userfaultfd of this process watches some "
 			"memory in %lx-%lx already; a vma can have only one\n",
@@ -718,17 +768,24 @@ static int uffd_cover(struct hmm_source *src, unsigned long start,
 			"raise the sysctl vm.max_map_count, or register larger "
 			"ranges\n",
 			start, end);
-	return ret;
+	if (ret || !all)
+		return ret;
+
+	pthread_mutex_lock(&u->lock);
+	if (unmaps == u->unmaps)
+		addr_set_add(&u->covered, start, end);
+	pthread_mutex_unlock(&u->lock);
+	return 0;
 }
 
 const struct hmm_source_ops hmm_source_uffd = {
 	.name = "uffd",
-	.misses = "mprotect, copy on write, write-back, swap-out, migration, "
-		  "page merging and huge-page collapse; truncation and hole "
-		  "punching of files, shmdt; "
-		  "memory mapped after the last snapshot or fault of it. What "
-		  "munmap and mremap do is seen before they return, not before "
-		  "they begin",
+	.misses =
+		"mprotect, copy on write, write-back, swap-out, migration, "
+		"page merging and huge-page collapse; truncation and hole "
+		"punching of files; shmdt, and shmat over existing memory; "
+		"when discards by a vfork child end. Unmapping and moving are "
+		"seen before the call returns, not before it begins",
 	.level = 1,
 	.attach = uffd_attach,
 	.detach = uffd_detach,
