@@ -25,7 +25,7 @@ int main(void)
 	unsigned long addr = (unsigned long)memory;
 	struct hmm_mirror mirror = { .ops = &ops };
 	struct mm_struct *mm;
-	uint64_t pfn;
+	uint64_t pfn = 0;
 	struct hmm_range range = { .pfns = &pfn, .flags = flags };
 	long n = -1;
 
