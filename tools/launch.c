@@ -69,21 +69,32 @@ static bool find_agent(char *path, size_t size)
 	return false;
 }
 
-static bool set_environment(const struct collector *c, const char *agent)
+/* Lists in the environment, with a colon; the last one of an option counts. */
+static bool prepend(const char *name, const char *ours)
 {
-	const char *others = getenv("LD_PRELOAD");
-	char *preload = NULL, *session = NULL;
+	const char *theirs = getenv(name);
+	char *value;
 	bool ok;
 
-	ok = asprintf(&preload, "%s%s%s", agent, others && *others ? ":" : "",
-		      others ? others : "") >= 0 &&
-	     asprintf(&session, "/proc/%d/fd/%d:%llx", (int)getpid(), c->fd,
-		      (unsigned long long)c->header->id) >= 0 &&
-	     !setenv("LD_PRELOAD", preload, 1) &&
-	     !setenv(SESSION_ENV, session, 1);
-	free(preload);
-	free(session);
+	if (!theirs || !*theirs)
+		return !setenv(name, ours, 1);
+	if (asprintf(&value, "%s:%s", ours, theirs) < 0)
+		return false;
+	ok = !setenv(name, value, 1);
+	free(value);
 	return ok;
+}
+
+static bool set_environment(const struct collector *c, const char *agent)
+{
+	char session[64];
+
+	snprintf(session, sizeof(session), "/proc/%d/fd/%d:%llx", (int)getpid(),
+		 c->fd, (unsigned long long)c->header->id);
+	/* ASan refuses to start behind anything; the agent replaces nothing. */
+	return prepend("LD_PRELOAD", agent) &&
+	       prepend("ASAN_OPTIONS", "verify_asan_link_order=0") &&
+	       !setenv(SESSION_ENV, session, 1);
 }
 
 /* In the child.  Tells errno through report if the program can't be had. */

@@ -114,7 +114,8 @@ static void add_page(struct walk *walk, unsigned long addr, unsigned int flags,
 	unsigned long nr = (addr - run->start) / PAGE_BYTES;
 
 	if (flags != run->flags || addr != run->end ||
-	    (walk->pfns && pfn != (run->pfn ? run->pfn + nr : 0))) {
+	    (walk->pfns && !(flags & PAGES_ZERO) &&
+	     pfn != (run->pfn ? run->pfn + nr : 0))) {
 		flush(walk);
 		*run = (struct pages_run){ addr, addr, flags, pfn };
 	}

@@ -67,12 +67,11 @@ static void print_status(const struct run *run)
 	for (i = 0; i < HMM_CHANGE_KIND_MAX; i++)
 		changes += totals.invalidations[i];
 	snprintf(line, sizeof(line),
-		 "hmm: %s running, %s mirrored, %s accessed, %s faults, "
-		 "%s invalidations, %s stale",
-		 format_count(totals.running).s,
+		 "hmm: %s running, %s stale, %s mirrored, %s accessed, "
+		 "%s faults, %s invalidations",
+		 format_count(totals.running).s, format_count(totals.stale).s,
 		 format_bytes(device->mapped_bytes).s, format_bytes(bytes).s,
-		 format_count(device->faults).s, format_count(changes).s,
-		 format_count(totals.stale).s);
+		 format_count(device->faults).s, format_count(changes).s);
 	width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || !size.ws_col
 			? 79
 			: size.ws_col - 1;

@@ -85,6 +85,13 @@ if echo 'int main(void) { return 4; }' |
 else
 	echo "skip a static program: no static libc"
 fi
+if echo 'int main(void) { return 4; }' |
+	${CC-gcc} -fsanitize=address -x c -o "$TMP/asan" - 2>/dev/null; then
+	try "$HMM" run -- "$TMP/asan"
+	check "a program with AddressSanitizer runs" status_is 4
+else
+	echo "skip AddressSanitizer: this compiler has none"
+fi
 if [ "$(id -u)" = 0 ]; then
 	as_nobody_dir
 	cp /bin/true "$TMP/nobody/suid"
