@@ -96,7 +96,7 @@ static bool memfd_private(struct memory *m)
 
 static bool file_of(struct memory *m, int flags)
 {
-	char path[] = "./hmm-kinds-XXXXXX";
+	char path[] = "/var/tmp/hmm-kinds-XXXXXX";
 	int fd = mkstemp(path);
 
 	unlink(path);

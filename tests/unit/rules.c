@@ -566,7 +566,7 @@ static void rule_13_lock_state_by_code(void **state)
 /* A file whose pages are not cached: the one thing that has to be read. */
 static char *map_cold_file(size_t pages)
 {
-	char path[] = "./hmm-cold-XXXXXX";
+	char path[] = "/var/tmp/hmm-cold-XXXXXX";
 	int fd = mkstemp(path);
 	char *p;
 
