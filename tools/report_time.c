@@ -130,7 +130,7 @@ static void write_legend(FILE *out, const struct time_line *line)
 			sum += line->bucket[i].kinds[kind];
 		if (!sum)
 			continue;
-		x -= strlen(name) * 7 + 26;
+		x -= strlen(name) * 7.5 + 34;
 		fprintf(out,
 			"<rect x=\"%g\" y=\"%g\" width=\"11\" height=\"11\" "
 			"rx=\"2\" fill=\"%s\"/><text x=\"%g\" y=\"%g\">%s"
