@@ -924,15 +924,15 @@ static int kvm_attach(struct hmm_source **srcp, char *why, size_t size)
 
 /*
  * The keeper has not been forked, nor what it keeps.  The counter stays
- * readable, but it is not the parent's any more.
+ * readable, and should be the parent's no more.
  */
 static void kvm_forked(struct hmm_source *src)
 {
 	struct kvm_source *s = to_kvm(src);
 
 	close_ring(s);
-	mmap(s->shared, PAGE_SIZE, PROT_READ | PROT_WRITE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	(void)mmap(s->shared, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
 const struct hmm_source_ops hmm_source_kvm = {
