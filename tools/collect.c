@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -161,7 +162,9 @@ static void add_slot(struct totals *sum, const struct session_slot *slot,
 		break;
 	case SESSION_FAILED:
 		if (!sum->failed++)
-			memcpy(sum->reason, slot->reason, sizeof(sum->reason));
+			snprintf(sum->reason, sizeof(sum->reason), "%s",
+				 slot->reason[0] ? slot->reason
+						 : strerror(-slot->error));
 		break;
 	case SESSION_LIVE:
 	case SESSION_DONE:

@@ -82,8 +82,7 @@ static void add_processes(struct rows *rows, const struct summary *s)
 	if (t->failed) {
 		row = &rows->row[rows->nr];
 		add_row(rows, "could not be mirrored", "%s: %s",
-			format_count(t->failed).s,
-			t->reason[0] ? t->reason : "no reason known");
+			format_count(t->failed).s, t->reason);
 		row->bad = true;
 	}
 }
@@ -122,8 +121,8 @@ static void add_accesses(struct rows *rows, const struct dmirror_stats *d)
 	if (!ops)
 		rows->nr--;
 	if (errors)
-		add_row(rows, "  refused in order",
-			"%s: the program had taken the memory away",
+		add_row(rows, "  found no memory",
+			"%s, where the program had taken it away",
 			format_count(errors).s);
 }
 
