@@ -103,6 +103,7 @@ static bool drain(struct mm_struct *mm)
 		       "more, the mm is dead; detach and attach again",
 		       mm->src->ops->name, strerror(-ret));
 		hmm_kill(&mm->hmm);
+		work = true;
 	}
 	return work;
 }
@@ -244,6 +245,9 @@ static void *watcher(void *arg)
 		consumed = READ_ONCE(mm->hmm.consumed);
 		drain(mm);
 		tell(mm);
+		/* What the mirrors hold will never be invalidated: only once. */
+		if (READ_ONCE(ev->failed))
+			hmm_release(&mm->hmm);
 		busy = READ_ONCE(mm->hmm.consumed) != consumed;
 	}
 	return NULL;
