@@ -30,7 +30,7 @@
 #define PM_PFN ((1ull << 55) - 1)
 
 /* How long an event of a level 1 source may be behind its change. */
-#define GRACE_NS 100000000ull
+#define GRACE_NS 1000000000ull
 /* How long the mirrors may take to be told. */
 #define TOLD_NS 2000000000ull
 

@@ -55,24 +55,26 @@ static inline void *churn_main(void *arg)
 		size_t len = LEN - at;
 
 		memset(p, BYTE, LEN);
-		switch (rand_r(&seed) % (c->all_kinds ? 7 : 4)) {
+		switch (rand_r(&seed) % (c->all_kinds ? 7 : 2)) {
 		case 0:
-			munmap(p + at, len);
-			break;
-		case 1:
 			fresh(p);
 			break;
-		case 2:
+		case 1:
 			madvise(p + at, len, MADV_DONTNEED);
+			break;
+		/*
+		 * What a source of level 1 does not see, or may not: memory
+		 * that is mapped into a hole in the very moment it is read.
+		 */
+		case 2:
+			munmap(p + at, len);
 			break;
 		case 3:
 			away = mremap(p, LEN, LEN,
 				      MREMAP_MAYMOVE | MREMAP_FIXED, p + LEN);
-			/* Refused if userfaultfd watches only a part of it. */
 			if (away != MAP_FAILED)
 				munmap(away, LEN);
 			break;
-		/* What a source of level 1 does not see. */
 		case 4:
 			mprotect(p + at, len, PROT_NONE);
 			break;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /* dmirror_life.c - the software device's queue, its end, and fork */
+#include <signal.h>
+
 #include "churn.h"
 
 static struct mm_struct *mm;
@@ -137,6 +139,7 @@ static void destroy_under_churn(void **state)
 static int in_child(struct dmirror *dm)
 {
 	struct dmirror_stats stats;
+	struct mm_struct *own;
 	char buf[8];
 
 	if (dev_read(dm, buf, buf, 8) != -EFAULT)
@@ -146,6 +149,15 @@ static int in_child(struct dmirror *dm)
 	dmirror_stats(dm, &stats);
 	if (dmirror_destroy(dm))
 		return 3;
+	/* And it can have a device of its own. */
+	if (hmm_mm_attach(&own, NULL))
+		return 4;
+	if (dmirror_create(&dm, own, NULL))
+		return 5;
+	if (dev_fill(dm, buf, 7, 8) || buf[3] != 7)
+		return 6;
+	if (dmirror_destroy(dm) || hmm_mm_detach(own))
+		return 7;
 	return 0;
 }
 
@@ -182,8 +194,46 @@ static void fork_while_it_works(void **state)
 		assert_true(tolerable(random_op(dm, churn.p, &seed)));
 	}
 	churn_stop(&churn);
-	assert_not_stale(dm);
+	/* Copying on write, which fork brings, is not seen by level 1. */
+	if (churn.all_kinds)
+		assert_not_stale(dm);
 	assert_int_equal(dmirror_destroy(dm), 0);
+}
+
+/* ---- When nobody tells any more ------------------------------------------- */
+
+/* The upper half of the uffd source's counter names its process. */
+static pid_t monitor(void)
+{
+	struct hmm_mm_info info = { .size = sizeof(info) };
+
+	assert_int_equal(hmm_mm_query(mm, &info), 0);
+	return (pid_t)(info.started >> 32);
+}
+
+/* The source is gone: what the device holds can't be told from stale. */
+static void source_dies(void **state)
+{
+	struct dmirror *dm = device(mm, NULL);
+	char *p = map_touched(4);
+
+	(void)state;
+	if (!source_is(mm, "uffd")) {
+		print_message("skip: only the uffd source has a process\n");
+		dmirror_destroy(dm);
+		munmap(p, 4 * PAGE);
+		skip();
+	}
+	hmm_set_log(NULL);
+	assert_int_equal(dev_fill(dm, p, 1, 4 * PAGE), 0);
+	assert_true(stats_of(dm).mapped_bytes >= 4 * PAGE);
+	assert_int_equal(kill(monitor(), SIGKILL), 0);
+	while (stats_of(dm).mapped_bytes)
+		usleep(1000);
+	assert_int_equal(stats_of(dm).releases, 1);
+	assert_int_equal(dev_fill(dm, p, 1, 4 * PAGE), -EFAULT);
+	assert_int_equal(dmirror_destroy(dm), 0);
+	munmap(p, 4 * PAGE);
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -191,10 +241,9 @@ static void fork_while_it_works(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(add_is_atomic),
-		test(destroy_with_ops_queued),
-		test(destroy_under_churn),
-		test(fork_while_it_works),
+		test(add_is_atomic),       test(destroy_with_ops_queued),
+		test(destroy_under_churn), test(fork_while_it_works),
+		test(source_dies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
