@@ -330,6 +330,9 @@ int hmm_events_start(struct mm_struct *mm)
 	if (ev->kick_fd < 0)
 		return -errno;
 
+	/* Records of the time before would only be found at the next change. */
+	drain(mm);
+
 	/* The process's signals are not for our threads. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

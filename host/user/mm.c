@@ -46,7 +46,7 @@ static void mm_free(struct mm_struct *mm)
 	if (!mm->forked || !mm->private_files) {
 		hmm_vmas_close(mm);
 		hmm_events_free(mm);
-		close(mm->pagemap_fd);
+		hmm_pagemap_close(mm);
 	}
 	if (!mm->forked)
 		mm->src->ops->detach(mm->src);
@@ -286,7 +286,7 @@ out_source:
 	ops->detach(mm->src);
 	mm->src = NULL;
 out_pagemap:
-	close(mm->pagemap_fd);
+	hmm_pagemap_close(mm);
 out_alive:
 	munmap((void *)mm->alive, PAGE_SIZE);
 out:

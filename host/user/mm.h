@@ -37,6 +37,7 @@ struct mm_struct {
 
 	pthread_rwlock_t mmap_lock;
 	int pagemap_fd;
+	int ksm_fd;
 	bool pfns_virtual;
 
 	struct hmm_vmas vmas;
@@ -58,6 +59,7 @@ static inline bool mm_alive(const struct mm_struct *mm)
 
 /* pagemap.c: open it, and learn whether it shows pfns.  0 or -errno. */
 int hmm_pagemap_open(struct mm_struct *mm);
+void hmm_pagemap_close(struct mm_struct *mm);
 /* One entry of /proc/self/pagemap a page, as they are.  0 or -errno. */
 int hmm_pagemap_read(struct mm_struct *mm, unsigned long start,
 		     unsigned long end, uint64_t *entries);

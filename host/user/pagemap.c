@@ -57,20 +57,27 @@ int hmm_pagemap_open(struct mm_struct *mm)
 	}
 	/* Without CAP_SYS_ADMIN the pfn of this very stack page reads as 0. */
 	mm->pfns_virtual = !(entry & PM_PFN);
+	/* A kernel without KSM has no such file. */
+	mm->ksm_fd = open("/sys/kernel/mm/ksm/pages_shared",
+			  O_RDONLY | O_CLOEXEC);
 	return 0;
 }
 
-static long read_number(const char *path)
+void hmm_pagemap_close(struct mm_struct *mm)
+{
+	if (mm->ksm_fd >= 0)
+		close(mm->ksm_fd);
+	close(mm->pagemap_fd);
+}
+
+/* Pages that KSM shares anywhere; -1 if that can't be told. */
+static long ksm_pages_shared(const struct mm_struct *mm)
 {
 	char buf[32] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
 
-	if (fd < 0)
+	if (mm->ksm_fd < 0)
 		return 0;
-	n = read(fd, buf, sizeof(buf) - 1);
-	close(fd);
-	return n > 0 ? atol(buf) : 0;
+	return pread(mm->ksm_fd, buf, sizeof(buf) - 1, 0) > 0 ? atol(buf) : -1;
 }
 
 /*
@@ -78,12 +85,12 @@ static long read_number(const char *path)
  * alone unless someone shares it without mapping it: KSM's tree, or a swap
  * entry of a relative.  Only where neither exists can a write be promised.
  */
-static bool exclusive_means_writable(void)
+static bool exclusive_means_writable(const struct mm_struct *mm)
 {
 	struct sysinfo info;
 
 	return !sysinfo(&info) && info.totalswap == info.freeswap &&
-	       !read_number("/sys/kernel/mm/ksm/pages_shared");
+	       !ksm_pages_shared(mm);
 }
 
 int hmm_host_read(struct mm_struct *mm, const struct hmm_vma *vma,
@@ -111,7 +118,7 @@ int hmm_host_read(struct mm_struct *mm, const struct hmm_vma *vma,
 			continue;
 		if (!shared && (pm & (PM_EXCLUSIVE | PM_FILE)) == PM_EXCLUSIVE)
 			if (exclusive < 0)
-				exclusive = exclusive_means_writable();
+				exclusive = exclusive_means_writable(mm);
 		if (shared ||
 		    ((pm & (PM_EXCLUSIVE | PM_FILE)) == PM_EXCLUSIVE &&
 		     exclusive == 1))
