@@ -92,7 +92,7 @@ enum spawn_step {
 /* What this thread and the two it starts, which share its memory, pass on. */
 struct spawn {
 	struct uffd_user_page *user;
-	int program;
+	int program, ring;
 	char *argv[3], *envp[1];
 	void *stack;
 	/* out */
@@ -103,10 +103,14 @@ struct spawn {
 };
 
 /*
- * For what runs on a stack that goes away without a return from there: what a
- * sanitizer notes about it would outlive it.
+ * For what runs in our memory as another process: what a sanitizer notes on its
+ * way would outlive it.  It makes system calls directly for the same reason,
+ * and is started by the C library's own clone(): a thread sanitizer takes that
+ * of ours for a fork(), and from then on this thread for one of the child.
  */
 #define NO_SANITIZER __attribute__((no_sanitize("address", "thread")))
+extern int libc_clone(int (*fn)(void *arg), void *stack, int flags, void *arg,
+		      ...) __asm__("__clone");
 
 NO_SANITIZER static int open_uffd(uint64_t *features)
 {
@@ -116,9 +120,9 @@ NO_SANITIZER static int open_uffd(uint64_t *features)
 	fd = (int)syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	if (ioctl(fd, UFFDIO_API, &api)) {
+	if (syscall(SYS_ioctl, fd, UFFDIO_API, &api)) {
 		ret = -errno;
-		close(fd);
+		syscall(SYS_close, fd);
 		return ret;
 	}
 	*features = api.features;
@@ -141,7 +145,7 @@ NO_SANITIZER static int monitor_main(void *arg)
 	fd = open_uffd(&features);
 	if (fd < 0)
 		goto out;
-	close(fd);
+	syscall(SYS_close, fd);
 	spawn->step = SPAWN_FEATURES;
 	if (~features & FEATURES_NEEDED) {
 		fd = -EOPNOTSUPP;
@@ -155,9 +159,10 @@ NO_SANITIZER static int monitor_main(void *arg)
 	user->uffd = fd;
 
 	spawn->step = SPAWN_EXEC;
-	if (fcntl(user->sock, F_SETFD, 0) || fcntl(user->pidfd, F_SETFD, 0) ||
-	    fcntl(user->eventfd, F_SETFD, 0) ||
-	    fcntl(atoi(spawn->argv[1]), F_SETFD, 0)) {
+	if (syscall(SYS_fcntl, user->sock, F_SETFD, 0) ||
+	    syscall(SYS_fcntl, user->pidfd, F_SETFD, 0) ||
+	    syscall(SYS_fcntl, user->eventfd, F_SETFD, 0) ||
+	    syscall(SYS_fcntl, spawn->ring, F_SETFD, 0)) {
 		fd = -errno;
 		goto out;
 	}
@@ -166,7 +171,8 @@ NO_SANITIZER static int monitor_main(void *arg)
 	fd = -errno;
 out:
 	spawn->error = fd;
-	_exit(1);
+	syscall(SYS_exit, 1);
+	return 1;
 }
 
 /* In between: its only child is nobody's after it has gone. */
@@ -174,11 +180,12 @@ NO_SANITIZER static int middle_main(void *arg)
 {
 	struct spawn *spawn = arg;
 
-	if (clone(monitor_main, (char *)spawn->stack + 2 * SPAWN_STACK,
-		  CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, spawn,
-		  &spawn->monitor) < 0)
+	if (libc_clone(monitor_main, (char *)spawn->stack + 2 * SPAWN_STACK,
+		       CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, spawn,
+		       &spawn->monitor) < 0)
 		spawn->error = -errno;
-	_exit(0);
+	syscall(SYS_exit, 0);
+	return 0;
 }
 
 /*
@@ -200,8 +207,8 @@ static int spawn_monitor(struct spawn *spawn)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	/* With our files, so that the pidfd of the monitor becomes ours. */
-	pid = clone(middle_main, (char *)spawn->stack + SPAWN_STACK,
-		    CLONE_VM | CLONE_VFORK | CLONE_FILES, spawn);
+	pid = libc_clone(middle_main, (char *)spawn->stack + SPAWN_STACK,
+			 CLONE_VM | CLONE_VFORK | CLONE_FILES, spawn);
 	if (pid < 0)
 		ret = -errno;
 	else
@@ -390,6 +397,7 @@ static int start_monitor(struct uffd_source *u, int ring, char *why,
 	char name[] = "hmm-uffd", number[12];
 	struct spawn spawn = {
 		.user = user,
+		.ring = ring,
 		.argv = { name, number, NULL },
 		.monitor = -1,
 	};
