@@ -168,6 +168,19 @@ static inline long range_get(struct hmm_range *range, struct mm_struct *mm,
 	return ret;
 }
 
+/* The same until it holds: other changes may come in between, or be lost. */
+static inline long range_fault_until_valid(struct hmm_range *range,
+					   struct mm_struct *mm)
+{
+	int tries = 100;
+	long ret;
+
+	do {
+		ret = range_get(range, mm, true);
+	} while (ret > 0 && !range_valid_soon(range) && --tries);
+	return tries ? ret : -EBUSY;
+}
+
 #define range_snapshot(range, mm) range_get(range, mm, false)
 #define range_fault(range, mm) range_get(range, mm, true)
 

@@ -347,8 +347,7 @@ static void map_count_exhausted(void **state)
 		if (mprotect(first + i * 2 * (long)PAGE, PAGE, PROT_NONE))
 			break;
 	assert_true(i < n);
-	assert_int_equal(range_fault(&range, mm), 1);
-	assert_true(range_valid_soon(&range));
+	assert_int_equal(range_fault_until_valid(&range, mm), 1);
 	madvise(p, PAGE, MADV_DONTNEED);
 	assert_false(hmm_range_valid(&range));
 	ret = range_fault(&range, mm);
