@@ -82,10 +82,31 @@ static inline bool source_is(struct mm_struct *mm, const char *name)
 	return !strcmp(info.source, name);
 }
 
+/*
+ * Addresses where nobody maps anything unasked: a hole stays a hole, and what
+ * is unmapped twice is nobody else's.  Low, where the sanitizers allow it.
+ */
+static inline void *quiet_address(size_t len)
+{
+	static uintptr_t next = 0x30000000;
+	void *p = (void *)next;
+
+	next = (next + len + 16 * PAGE + (2ul << 20) - 1) & ~((2ul << 20) - 1);
+	if (next > 0x70000000)
+		next = 0x30000000;
+	return p;
+}
+
+static inline void *quiet_mmap(size_t len, int prot, int flags, int fd)
+{
+	return mmap(quiet_address(len), len, prot,
+		    flags | MAP_FIXED_NOREPLACE, fd, 0);
+}
+
 static inline char *map_pages(size_t pages, int prot)
 {
-	char *p = mmap(NULL, pages * PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS,
-		       -1, 0);
+	char *p = quiet_mmap(pages * PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS,
+			     -1);
 
 	assert_ptr_not_equal(p, MAP_FAILED);
 	return p;

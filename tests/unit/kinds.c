@@ -44,7 +44,7 @@ static bool make_mmap(struct memory *m, size_t len, int prot, int flags, int fd)
 {
 	m->len = len;
 	m->fd = fd;
-	m->p = mmap(NULL, len, prot, flags, fd, 0);
+	m->p = quiet_mmap(len, prot, flags, fd);
 	m->base = m->p;
 	m->base_len = len;
 	return m->p != MAP_FAILED;
@@ -151,7 +151,7 @@ static bool sysv_shm(struct memory *m)
 
 	if (id < 0)
 		return false;
-	m->p = shmat(id, NULL, 0);
+	m->p = shmat(id, quiet_address(SMALL), 0);
 	shmctl(id, IPC_RMID, NULL);
 	m->len = SMALL;
 	m->base = m->p;
@@ -255,8 +255,8 @@ static bool op_map_fixed(struct memory *m)
 
 static bool op_mremap_move(struct memory *m)
 {
-	char *to = mmap(NULL, m->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-			-1, 0);
+	char *to = quiet_mmap(m->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+			      -1);
 	bool done = !m->kept && mremap(m->p, m->len, m->len,
 				       MREMAP_MAYMOVE | MREMAP_FIXED,
 				       to) != MAP_FAILED;

@@ -576,7 +576,7 @@ static char *map_cold_file(size_t pages)
 	assert_int_equal(pwrite(fd, "x", 1, 0), 1);
 	fsync(fd);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-	p = mmap(NULL, pages * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	p = quiet_mmap(pages * PAGE, PROT_READ, MAP_SHARED, fd);
 	assert_ptr_not_equal(p, MAP_FAILED);
 	close(fd);
 	return p;
