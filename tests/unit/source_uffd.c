@@ -589,7 +589,7 @@ static void *discard(void *arg)
 	long ret = discard_by(p);
 
 	/* Not discarding any more, but never asleep: this can't be mistaken. */
-	while (!ret && *(volatile char *)p != 2)
+	while (!ret && __atomic_load_n(p, __ATOMIC_RELAXED) != 2)
 		;
 	return (void *)ret;
 }
@@ -619,7 +619,7 @@ static void barrier_waits(int (*by)(char *p), const char *what)
 			ret = source->ops->barrier(source, why, sizeof(why));
 		while (ret == -ETIMEDOUT);
 		left = present(p, BIG);
-		*p = 2;
+		__atomic_store_n(p, 2, __ATOMIC_RELAXED);
 		pthread_join(thread, &error);
 	}
 	if (error)
