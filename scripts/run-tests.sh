@@ -244,9 +244,6 @@ unit_tests_sanitized()
 		[ -f "tests/unit/$test.c" ] || continue
 		has "$test" "no-$1" && continue
 		for source in $(sources "$test"); do
-			# uffd starts its monitor by a CLONE_VM child, in which
-			# TSan loses track of its caller's locks.
-			[ "$1 $source" = "tsan uffd" ] && continue
 			[ "$source" = any ] && set -- "$1" ||
 				set -- "$1" HMM_SOURCE="$source"
 			run "$test${2+ $source} $1" "$(limit "$test" 3)" env \
