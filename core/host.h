@@ -133,8 +133,8 @@ bool hmm_host_sync(struct hmm *hmm);
 void hmm_host_settle(struct hmm *hmm);
 
 /*
- * Make sure that changes of [start, end), mapped memory, will be seen.  0 or
- * -errno; not -EBUSY, which means something else to the caller.
+ * Make sure that changes of [start, end), inside a vma, will be seen.  0;
+ * -EBUSY if it is not mapped like that any more; -errno.
  */
 int hmm_host_cover(struct hmm *hmm, unsigned long start, unsigned long end);
 

@@ -55,17 +55,13 @@ static inline void *churn_main(void *arg)
 		size_t len = LEN - at;
 
 		memset(p, BYTE, LEN);
-		switch (rand_r(&seed) % (c->all_kinds ? 7 : 2)) {
+		switch (rand_r(&seed) % (c->all_kinds ? 7 : 4)) {
 		case 0:
 			fresh(p);
 			break;
 		case 1:
 			madvise(p + at, len, MADV_DONTNEED);
 			break;
-		/*
-		 * What a source of level 1 does not see, or may not: memory
-		 * that is mapped into a hole in the very moment it is read.
-		 */
 		case 2:
 			munmap(p + at, len);
 			break;
@@ -75,6 +71,7 @@ static inline void *churn_main(void *arg)
 			if (away != MAP_FAILED)
 				munmap(away, LEN);
 			break;
+		/* What a source of level 1 does not see. */
 		case 4:
 			mprotect(p + at, len, PROT_NONE);
 			break;
@@ -131,8 +128,6 @@ static inline bool tolerable(int status)
 	case -EPERM:
 	case -EBUSY:
 	case -ETIMEDOUT:
-	/* userfaultfd could not watch what went away while it was asked to. */
-	case -EOPNOTSUPP:
 		return true;
 	}
 	print_message("a command ended with %d\n", status);

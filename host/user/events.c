@@ -140,12 +140,13 @@ void hmm_host_mirrors(struct hmm *hmm)
 bool hmm_host_sync(struct hmm *hmm)
 {
 	struct mm_struct *mm = mm_of(hmm);
-	uint64_t started, deadline = 0;
+	uint64_t first, started, deadline = 0;
 
 	if (!mm_alive(mm)) {
 		WRITE_ONCE(hmm->dead, true);
 		return false;
 	}
+	first = READ_ONCE(hmm->consumed);
 	/* Pairs with the source's increment before the change it counts. */
 	started = hmm_load_acquire(hmm->started);
 	while (READ_ONCE(hmm->consumed) != started) {
@@ -153,8 +154,11 @@ bool hmm_host_sync(struct hmm *hmm)
 			return false;
 		if (drain(mm))
 			kick(mm);
-		/* Others may have taken more than was counted above. */
-		if ((int64_t)(READ_ONCE(hmm->consumed) - started) >= 0)
+		/*
+		 * Others may have taken more than was counted above.  From where
+		 * it was: a source may use some of the bits for something else.
+		 */
+		if (READ_ONCE(hmm->consumed) - first >= started - first)
 			break;
 		if (!deadline)
 			deadline = hmm_now_ms() + RECORD_WAIT_MS;

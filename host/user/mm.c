@@ -250,6 +250,22 @@ static struct mm_struct *get_unused(void)
 	return mm;
 }
 
+static const char *what_to_do(int error)
+{
+	switch (error) {
+	case -EMFILE:
+		return ": raise RLIMIT_NOFILE";
+	case -EAGAIN:
+		return ": no thread could be started: raise RLIMIT_NPROC, or "
+		       "try again if another thread is inside execve()";
+	case -EACCES:
+		return ": /proc/self is closed to a process that changed its "
+		       "user: call prctl(PR_SET_DUMPABLE, 1)";
+	default:
+		return "";
+	}
+}
+
 static int mm_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
 		     bool private_files, char *why, size_t size)
 {
@@ -291,10 +307,7 @@ out_alive:
 	munmap((void *)mm->alive, PAGE_SIZE);
 out:
 	if (ret && !*why)
-		snprintf(why, size, "%s%s", strerror(-ret),
-			 ret == -EMFILE ? ": raise RLIMIT_NOFILE" :
-			 ret == -EAGAIN ? ": raise RLIMIT_NPROC" :
-					  "");
+		snprintf(why, size, "%s%s", strerror(-ret), what_to_do(ret));
 	return ret;
 }
 

@@ -97,7 +97,8 @@ struct hmm_source_ops {
 	/*
 	 * Changes of [start, end), mapped memory, must be seen from now on.
 	 * NULL if all are anyway.  May sleep; called by several threads at a
-	 * time, before each read of entries.  0 or -errno, but not -EBUSY.
+	 * time, before each read of entries.  0; -EBUSY if some of it is not
+	 * mapped any more; -errno.
 	 */
 	int (*cover)(struct hmm_source *src, unsigned long start,
 		     unsigned long end);

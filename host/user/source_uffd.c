@@ -32,6 +32,7 @@
 #include "madvise_wait.h"
 #include "source.h"
 #include "uffd_ring.h"
+#include "watched.h"
 
 /* Newer than Debian 12's <linux/userfaultfd.h> and <linux/memfd.h>. */
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
@@ -56,6 +57,7 @@
 #define MONITOR_TIMEOUT_MS 10000
 #define BARRIER_TIMEOUT_MS 500
 #define SPAWN_STACK 32768
+#define COVER_TRIES 3
 
 extern const char hmm_uffd_monitor[], hmm_uffd_monitor_end[];
 
@@ -65,7 +67,7 @@ struct uffd_source {
 	struct uffd_shared *shared;
 	uint32_t owner; /* what the monitor's half of the counter must be */
 	uint32_t lost;  /* losses that were handed out */
-	int sock, eventfd, monitor;
+	int sock, eventfd, monitor, pagemap;
 
 	pthread_mutex_t request_lock; /* one request at a time on sock */
 	pthread_mutex_t lock;         /* below; a leaf */
@@ -484,6 +486,8 @@ static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
 	u->src.ops = &hmm_source_uffd;
 	u->src.started = &u->shared->monitor.started.word;
 	u->taken = (uint64_t)u->owner << 32;
+	/* -1 leaves the lesser way. */
+	u->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	*srcp = &u->src;
 	return 0;
 
@@ -515,6 +519,8 @@ static void uffd_forked(struct hmm_source *src)
 	close(u->monitor);
 	close(u->sock);
 	close(u->eventfd);
+	if (u->pagemap >= 0)
+		close(u->pagemap);
 	munmap(u->shared, sizeof(*u->shared));
 	munmap(u, sizeof(*u));
 }
@@ -670,7 +676,6 @@ static int request(struct uffd_source *u, unsigned long start,
 /* What smaps says about a vma. */
 struct smap {
 	unsigned long start, end, page_size;
-	bool special;
 };
 
 /* The next vma of an open smaps; false at the end. */
@@ -685,8 +690,6 @@ static bool next_smap(FILE *smaps, struct smap *s)
 			sscanf(line, "%lx-%lx ", &s->start, &s->end);
 		} else if (sscanf(line, "KernelPageSize: %lu", &kb) == 1) {
 			s->page_size = kb << 10;
-		} else if (!strncmp(line, "VmFlags:", 8)) {
-			s->special = strstr(line, " io") || strstr(line, " pf");
 			return true;
 		}
 	}
@@ -695,11 +698,10 @@ static bool next_smap(FILE *smaps, struct smap *s)
 
 /*
  * The kernel takes all of a range or nothing, and huge pages only as a whole.
- * So one vma after the other: VM_IO and VM_PFNMAP memory is never mirrored and
- * need not be watched; everything else must be.  *all: there was none of it.
+ * So one vma after the other: all that is there must be watched.
  */
 static int cover_vmas(struct uffd_source *u, unsigned long start,
-		      unsigned long end, bool *all)
+		      unsigned long end)
 {
 	FILE *smaps = fopen("/proc/self/smaps", "re");
 	struct smap s;
@@ -716,20 +718,35 @@ static int cover_vmas(struct uffd_source *u, unsigned long start,
 			break;
 		if (from >= to)
 			continue;
-		if (s.special) {
-			*all = false;
-			continue;
-		}
 		ret = request(u, from & ~mask, (to + mask) & ~mask);
-		if (ret == -EINVAL || ret == -EPERM) {
-			pr_debug("hmm: userfaultfd can't watch the memory at "
-				 "%lx-%lx\n",
-				 s.start, s.end);
-			ret = -EOPNOTSUPP;
-		}
 	}
 	fclose(smaps);
 	return ret;
+}
+
+/* The kernel said no: because it went away, or because it can't be watched? */
+static int cover_again(struct uffd_source *u, unsigned long start,
+		       unsigned long end)
+{
+	int ret, tries = COVER_TRIES;
+
+	do {
+		ret = cover_vmas(u, start, end);
+	} while ((ret == -EINVAL || ret == -EPERM) && --tries);
+	if (tries)
+		return ret;
+	pr_debug("hmm: userfaultfd can't watch some memory at %lx-%lx\n",
+		 start, end);
+	return -EOPNOTSUPP;
+}
+
+/* Mapped and watched now?  Without PAGEMAP_SCAN: mapped now? */
+static bool all_watched(struct uffd_source *u, unsigned long start,
+			unsigned long end)
+{
+	int ret = hmm_watched(u->pagemap, start, end);
+
+	return ret >= 0 ? ret : !msync((void *)start, end - start, MS_ASYNC);
 }
 
 /* Watched for all we know, and we know all that was counted. */
@@ -748,15 +765,18 @@ static bool is_covered(const struct uffd_source *u, unsigned long start,
  * otherwise; then what is mapped there now is not watched.  So it is worth
  * knowing.  An unmapping that happens after unmaps was read will be taken later
  * than that: either before what is learnt here is noted, which then is not, or
- * after, and takes it back.  Holes are looked for in between, because they can
- * be filled without a record.
+ * after, and takes it back.
+ *
+ * To ask for it is not enough: the kernel passes over holes, and they can be
+ * filled without a record.  Only memory that was seen watched from one end to
+ * the other can't be replaced without one.
  */
 static int uffd_cover(struct hmm_source *src, unsigned long start,
 		      unsigned long end)
 {
 	struct uffd_source *u = uffd_of(src);
 	uint64_t unmaps;
-	bool known, all;
+	bool known;
 	int ret;
 
 	pthread_mutex_lock(&u->lock);
@@ -766,11 +786,9 @@ static int uffd_cover(struct hmm_source *src, unsigned long start,
 	if (known)
 		return 0;
 
-	/* Does nothing but fail on a hole. */
-	all = !msync((void *)start, end - start, MS_ASYNC);
 	ret = request(u, start, end);
 	if (ret == -EINVAL || ret == -EPERM)
-		ret = cover_vmas(u, start, end, &all);
+		ret = cover_again(u, start, end);
 	if (ret == -EBUSY) {
 		pr_warn("hmm: another userfaultfd of this process watches some "
 			"memory in %lx-%lx already; a vma can have only one\n",
@@ -782,8 +800,10 @@ static int uffd_cover(struct hmm_source *src, unsigned long start,
 			"raise the sysctl vm.max_map_count, or register larger "
 			"ranges\n",
 			start, end);
-	if (ret || !all)
+	if (ret)
 		return ret;
+	if (!all_watched(u, start, end))
+		return -EBUSY;
 
 	pthread_mutex_lock(&u->lock);
 	if (unmaps == u->unmaps)

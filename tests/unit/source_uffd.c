@@ -461,9 +461,11 @@ static void test_overflow(void **state)
 	(void)state;
 	for (i = 0; i < 2 * UFFD_RECORDS; i++)
 		munmap(p + 2 * i * PAGE, PAGE);
+	/* The monitor may still be writing what it read last. */
 	assert_int_equal(drain(source, &seen), 0);
-	assert_int_equal(seen.losses, 1);
-	assert_int_equal(seen.nr, UFFD_RECORDS + 1);
+	assert_in_range(seen.losses, 1, 2);
+	assert_in_range(seen.nr, UFFD_RECORDS + 1, UFFD_RECORDS + 8);
+	assert_int_equal(drain(source, &seen), 0);
 	munmap(p + PAGE, PAGE);
 	assert_int_equal(drain(source, &seen), 0);
 	assert_int_equal(seen.nr, 1);
@@ -648,15 +650,18 @@ static void test_barrier_waits(void **state)
 static void test_cover(void **state)
 {
 	char *p = map(8 * PAGE);
-	unsigned long vvar = 0, vdso = 0;
+	unsigned long vdso = 0;
 	char line[256];
 	FILE *maps;
 
 	(void)state;
+	/* A hole can be filled without a record: it is no success. */
 	munmap(p + 2 * PAGE, 2 * PAGE);
-	assert_int_equal(cover(source, p, 8 * PAGE), 0);
-	assert_int_equal(cover(source, p, 8 * PAGE), 0);
-	assert_int_equal(cover(source, p + 2 * PAGE, 2 * PAGE), 0);
+	assert_int_equal(cover(source, p, 8 * PAGE), -EBUSY);
+	assert_int_equal(cover(source, p + PAGE, 2 * PAGE), -EBUSY);
+	assert_int_equal(cover(source, p, 2 * PAGE), 0);
+	assert_int_equal(cover(source, p + 4 * PAGE, 4 * PAGE), 0);
+	assert_int_equal(cover(source, p + 5 * PAGE, PAGE), 0);
 	assert_int_equal(mprotect(p, PAGE, PROT_NONE), 0);
 	assert_int_equal(cover(source, p, PAGE), 0);
 	munmap(p, 8 * PAGE);
@@ -664,15 +669,10 @@ static void test_cover(void **state)
 	maps = fopen("/proc/self/maps", "r");
 	assert_non_null(maps);
 	while (fgets(line, sizeof(line), maps)) {
-		if (strstr(line, "[vvar]"))
-			sscanf(line, "%lx", &vvar);
 		if (strstr(line, "[vdso]"))
 			sscanf(line, "%lx", &vdso);
 	}
 	fclose(maps);
-	/* One is never mirrored and need not be watched; the other should. */
-	if (vvar)
-		assert_int_equal(cover(source, (void *)vvar, PAGE), 0);
 	if (vdso)
 		assert_int_equal(cover(source, (void *)vdso, PAGE),
 				 -EOPNOTSUPP);
