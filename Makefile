@@ -3,6 +3,7 @@
 #   make             libhmm, the hmm command, the examples
 #   make demo        install what is missing, build, run real programs
 #   make check       install what is missing, build, run all tests
+#   make bench       what things cost, over their floor
 #   make lint        format, compiler warnings of clang, static analysis
 #   make install     to $(DESTDIR)$(PREFIX); make uninstall takes it back
 #   make format      run clang-format over the tree
@@ -160,9 +161,9 @@ tests: $(TESTS)
 # A directory of tests/ with rules of its own has tests/NAME/NAME.mk, with a
 # target NAME-check that "make check" runs.
 SUITES := $(wildcard tests/*/*.mk)
--include $(SUITES)
+-include $(SUITES) bench/bench.mk
 
-CODE := include core host device tools examples tests
+CODE := include core host device tools examples tests bench
 
 .PHONY: deps check lint format demo
 deps:

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * change.c - what being watched adds to a change, for the one who makes it
+ *
+ * Two processes do the same to memory of their own.  One is attached, has a
+ * range with a snapshot over that memory, and others elsewhere; maybe a mirror.
+ */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "setup.h"
+
+#define PIECE 16 /* pages: 64 KiB */
+#define PIECES 32
+#define STRIDE ((PIECE + 1) * BENCH_PAGE)
+
+enum op { UNMAP, DISCARD, PROTECT, OPS };
+
+static const char *const op_names[OPS] = {
+	"munmap 64 KiB",
+	"MADV_DONTNEED 64 KiB",
+	"mprotect 64 KiB",
+};
+
+struct setup {
+	const char *source; /* NULL: bare */
+	size_t ranges;
+	bool mirror;
+};
+
+struct process {
+	struct mm_struct *mm;
+	struct hmm_mirror mirror;
+	struct herd herd;
+	char *area;
+	uint64_t pfns[PIECES * (PIECE + 1)];
+};
+
+static int forget(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	(void)mirror;
+	(void)update;
+	return 0;
+}
+
+/*
+ * What lies between the pieces keeps them from becoming one vma, and may be
+ * read, so that one range covers all.
+ */
+static void *reserve(void *at)
+{
+	return mmap(at, PIECES * STRIDE, PROT_READ,
+		    MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0), -1, 0);
+}
+
+static void *set_up(const void *arg, char *why, size_t size)
+{
+	static const struct hmm_mirror_ops ops = { NULL, forget };
+	static struct process p;
+	const struct setup *s = arg;
+	int ret;
+
+	p.area = reserve(NULL);
+	if (p.area == MAP_FAILED) {
+		snprintf(why, size, "no memory");
+		return NULL;
+	}
+	if (!s->source)
+		return &p;
+	p.mm = bench_attach(s->source, why, size);
+	if (!p.mm)
+		return NULL;
+	if (s->mirror) {
+		p.mirror.ops = &ops;
+		mmap_write_lock(p.mm);
+		ret = hmm_mirror_register(&p.mirror, p.mm);
+		mmap_write_unlock(p.mm);
+		if (ret)
+			snprintf(why, size, "mirror: %s", strerror(-ret));
+	}
+	if (!herd_start(&p.herd, p.mm, s->ranges - 1, true))
+		snprintf(why, size, "no memory");
+	return *why ? NULL : &p;
+}
+
+static char *piece(const struct process *p, unsigned int i)
+{
+	return p->area + i * STRIDE;
+}
+
+/* Touched pieces, and a range with a snapshot over them. */
+static void prepare(struct process *p, struct hmm_range *range, unsigned int n)
+{
+	unsigned long start = (unsigned long)p->area;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		mmap(piece(p, i), PIECE * BENCH_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		touch(piece(p, i), PIECE);
+	}
+	if (!p->mm)
+		return;
+	range_init(range, p->pfns);
+	hmm_range_register(range, p->mm, start, start + n * STRIDE);
+	range_snapshot(range, p->mm);
+}
+
+static void clean_up(struct process *p, struct hmm_range *range)
+{
+	if (p->mm)
+		hmm_range_unregister(range);
+	reserve(p->area);
+}
+
+static uint64_t change(void *ctx, unsigned int n, enum op op)
+{
+	struct process *p = ctx;
+	struct hmm_range range;
+	unsigned int i;
+	uint64_t ns;
+
+	prepare(p, &range, n);
+	ns = bench_now();
+	for (i = 0; i < n; i++) {
+		if (op == UNMAP)
+			munmap(piece(p, i), PIECE * BENCH_PAGE);
+		else if (op == DISCARD)
+			madvise(piece(p, i), PIECE * BENCH_PAGE, MADV_DONTNEED);
+		else
+			mprotect(piece(p, i), PIECE * BENCH_PAGE, PROT_READ);
+	}
+	ns = bench_now() - ns;
+	clean_up(p, &range);
+	return ns;
+}
+
+static uint64_t unmap(void *ctx, unsigned int n)
+{
+	return change(ctx, n, UNMAP);
+}
+
+static uint64_t discard(void *ctx, unsigned int n)
+{
+	return change(ctx, n, DISCARD);
+}
+
+static uint64_t protect(void *ctx, unsigned int n)
+{
+	return change(ctx, n, PROTECT);
+}
+
+static const bench_fn ops[] = { unmap, discard, protect };
+
+static void measure(struct bench_arm *bare, const struct setup *s,
+		    struct bench_line *line[OPS])
+{
+	struct bench_arm arm;
+	unsigned int op;
+
+	if (!bench_arm_start(&arm, set_up, s, ops)) {
+		for (op = 0; op < OPS; op++)
+			bench_skip(line[op], "%s", arm.why);
+		return;
+	}
+	for (op = 0; op < OPS; op++) {
+		arm.op = bare->op = op;
+		bench_pair(line[op],
+			   &(struct bench_side){ bench_arm_run, &arm, PIECES },
+			   &(struct bench_side){ bench_arm_run, bare, PIECES });
+	}
+	bench_arm_stop(&arm);
+}
+
+void bench_change(void)
+{
+	static const char *const sources[] = { "kvm", "uffd" };
+	static const size_t ranges[] = { 1, 1000, 1000000 };
+	struct bench_line *line[2][2][3][OPS];
+	struct bench_arm bare;
+	unsigned int s, m, r, op, nr = bench_options.quick ? 2 : 3;
+	char name[64];
+
+	/* In the order in which they are printed. */
+	for (s = 0; s < 2; s++)
+		for (op = 0; op < OPS; op++)
+			for (m = 0; m < 2; m++)
+				for (r = 0; r < nr; r++) {
+					snprintf(name, sizeof(name), "%s, %s%s",
+						 op_names[op], sources[s],
+						 m ? ", a mirror" : "");
+					line[s][m][r][op] =
+						bench_line_of(name, "bare",
+							      (double)ranges[r],
+							      "ranges");
+					if (s == 0 && op == UNMAP)
+						line[s][m][r][op]->goal = 1.15;
+				}
+	if (!bench_arm_start(&bare, set_up, &(struct setup){ NULL, 0, false },
+			     ops))
+		return;
+	for (s = 0; s < 2; s++)
+		for (m = 0; m < 2; m++)
+			for (r = 0; r < nr; r++) {
+				const struct setup setup = { sources[s],
+							     ranges[r], m };
+
+				measure(&bare, &setup, line[s][m][r]);
+			}
+	bench_arm_stop(&bare);
+}
