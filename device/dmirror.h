@@ -211,10 +211,13 @@ struct dmirror_stats {
  *	8 GiB in small pages).  When all are used the device drops every
  *	translation and starts anew
  * @verify: compare every translation at its installation, too
+ * @settle: with a source of level 1, for the oracle: return once every change
+ *	that was being made when it was called has been made; false if that is
+ *	not known.  NULL: that takes 100 ms at most
  * @event: called for every event, or NULL.  From engines, from the library's
  *	watcher and from who calls dmirror_verify(), by several at a time, with
  *	no lock held; it must not call the device
- * @event_ctx: for @event
+ * @event_ctx: for @settle and @event
  */
 struct dmirror_opts {
 	unsigned int engines;
@@ -222,6 +225,7 @@ struct dmirror_opts {
 	unsigned int queue_depth;
 	unsigned int max_tables;
 	bool verify;
+	bool (*settle)(void *ctx);
 	void (*event)(void *ctx, const struct dmirror_event *event);
 	void *event_ctx;
 };

@@ -15,7 +15,7 @@
  *  5. The mark is still there, so it is the same entry: it is stale.
  *
  * A source of level 1 counts a change only when it has been made: 3 gives it
- * some time.
+ * some time, or asks the one who knows.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -157,7 +157,7 @@ static int pass_mmap_lock(struct dmirror *dm)
 static int wait_told(struct dmirror *dm, const struct suspects *suspects,
 		     struct hmm_mm_info *info)
 {
-	uint64_t grace, deadline, started = 0;
+	uint64_t grace = 0, deadline, started = 0;
 	struct timespec ms = { .tv_nsec = 1000000 };
 	bool sampled = false;
 	int ret;
@@ -166,8 +166,12 @@ static int wait_told(struct dmirror *dm, const struct suspects *suspects,
 	if (ret)
 		return ret;
 	*info = query(dm);
-	grace = dm_now_ns() + (info->level < 2 ? GRACE_NS : 0);
-	deadline = grace + TOLD_NS;
+	if (info->level < 2 && !dm->opts.settle)
+		grace = dm_now_ns() + GRACE_NS;
+	if (info->level < 2 && dm->opts.settle &&
+	    !dm->opts.settle(dm->opts.event_ctx))
+		return -ETIMEDOUT;
+	deadline = dm_now_ns() + GRACE_NS + TOLD_NS;
 	while (any_left(dm, suspects)) {
 		uint64_t now = dm_now_ns();
 
