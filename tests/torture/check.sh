@@ -1,0 +1,124 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT OR GPL-2.0
+#
+# check.sh check|long - what torture.mk has built, with every source, allocator
+# and sanitizer: short, or for $MINUTES
+#
+# Prints what each run says, and "ok NAME", "not ok NAME" or "skip NAME: WHY".
+# A seed is drawn for each run and printed; SEED=n repeats one.
+set -u
+TO=${TO:?where the programs are}
+SEED=${SEED-}
+failed=0
+log=$TO/run.log
+trap 'rm -f "$log"' EXIT
+
+# verdict NAME STATUS WANTED
+verdict()
+{
+	if [ "$2" = 77 ]; then
+		echo "skip $1: $(sed -n 's/^skip: *//p' "$log" | tail -n 1)"
+	elif [ "$2" = "$3" ]; then
+		echo "ok $1"
+	else
+		echo "not ok $1"
+		failed=1
+	fi
+}
+
+# run NAME COMMAND...: all of it must pass
+run()
+{
+	name=$1
+	shift
+	echo "== $name"
+	env "$@" ${SEED:+-s "$SEED"} >"$log" 2>&1
+	rc=$?
+	cat "$log"
+	verdict "$name" "$rc" 0
+}
+
+# broken NAME COMMAND...: without what it leaves out, something must be stale
+broken()
+{
+	name="finds: $1"
+	shift
+	echo "== $name"
+	env "$@" ${SEED:+-s "$SEED"} >"$log" 2>&1
+	rc=$?
+	grep -v '^STALE' "$log"
+	grep -q '^STALE' "$log" || [ "$rc" = 77 ] || rc=0
+	verdict "$name" "$rc" 1
+}
+
+library()
+{
+	for path in /usr/lib/*/"$1" /usr/lib/"$1" /usr/lib64/"$1"; do
+		[ -e "$path" ] && echo "$path" && return
+	done
+}
+
+# allocator NAME LIBRARY COMMAND...
+allocator()
+{
+	path=$(library "$2")
+	if [ -z "$path" ]; then
+		echo "skip torture, $1: no $2 here"
+		return
+	fi
+	name="torture, $1"
+	shift 2
+	run "$name" LD_PRELOAD="$path" "$@"
+}
+
+# The sanitizers' own maps don't stand every layout: no randomisation.
+sanitizer()
+{
+	run "torture, $1 $2" \
+		ASAN_OPTIONS=detect_stack_use_after_return=1 \
+		UBSAN_OPTIONS=print_stacktrace=1 \
+		TSAN_OPTIONS="second_deadlock_stack=1 suppressions=$PWD/tests/tsan.supp" \
+		HMM_SOURCE="$2" setarch -R "$TO/../$1/torture/torture" -t "$3"
+}
+
+check()
+{
+	run "torture, kvm" HMM_SOURCE=kvm "$TO/torture" -t 30
+	run "torture, uffd" HMM_SOURCE=uffd "$TO/torture" -t 30
+	run "snapshots, kvm" HMM_SOURCE=kvm "$TO/snapshot" -n 1000
+	run "snapshots, uffd" HMM_SOURCE=uffd "$TO/snapshot" -n 250
+	for source in kvm uffd; do
+		broken "a barrier that does not wait, $source" MUTANT=barrier \
+			HMM_SOURCE=$source "$TO/snapshot-mutant" -n 200
+		broken "a counter alone, $source" MUTANT=counter \
+			HMM_SOURCE=$source "$TO/snapshot-mutant" -n 200
+		broken "a change without effect, $source" MUTANT=drop \
+			HMM_SOURCE=$source "$TO/torture-mutant" -t 6
+	done
+	run "torture, signals and fork storms" HMM_SOURCE=kvm \
+		"$TO/torture" -t 10 -i -f
+	run "torture, signals, uffd" HMM_SOURCE=uffd "$TO/torture" -t 5 -i
+	allocator jemalloc libjemalloc.so.2 "$TO/torture" -t 5
+	allocator mimalloc libmimalloc.so.2.0 "$TO/torture" -t 5
+	allocator tcmalloc libtcmalloc_minimal.so.4 "$TO/torture" -t 5
+	for san in asan tsan; do
+		sanitizer $san kvm 10
+		sanitizer $san uffd 5
+	done
+}
+
+# A million snapshots first, then the rest of the time.
+long()
+{
+	seconds=$((MINUTES * 60))
+	run "snapshots, kvm" HMM_SOURCE=kvm "$TO/snapshot" -n 125000
+	run "snapshots, uffd" HMM_SOURCE=uffd "$TO/snapshot" -n 2500
+	run "torture, kvm" HMM_SOURCE=kvm "$TO/torture" -t $((seconds * 5 / 10))
+	run "torture, kvm, signals and fork storms" HMM_SOURCE=kvm \
+		"$TO/torture" -t $((seconds * 2 / 10)) -i -f
+	run "torture, uffd" HMM_SOURCE=uffd "$TO/torture" \
+		-t $((seconds * 3 / 10))
+}
+
+"${1:?}"
+exit $failed
