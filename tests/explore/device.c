@@ -162,6 +162,17 @@ static void install(struct sim_device *dev, const struct hmm_range *range,
 	}
 }
 
+int device_range_init(struct hmm_range *range, uint64_t *pfns)
+{
+	*range = (struct hmm_range){
+		.pfns = pfns,
+		.flags = dev_flags,
+		.values = dev_values,
+		.pfn_shift = DEV_SHIFT,
+	};
+	return hmm_range_register(range, world.mm, SIM_ADDR(0), SIM_ADDR(1));
+}
+
 long device_map(const struct sim_driver *drv)
 {
 	struct sim_device *dev = &world.device[drv->device];

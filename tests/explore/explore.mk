@@ -44,7 +44,8 @@ $(X_SMALL)/%: %
 		-e 's/^#define HMM_PENDING .*/#define HMM_PENDING 2/' \
 		-e 's/^#define HMM_FAULT_JOBS .*/#define HMM_FAULT_JOBS 1/' $< > $@
 
-X_USER_CFLAGS := -I$(X_SMALL)/core -I$(X_SMALL)/host/user $(XCFLAGS) -pthread
+X_USER_DIRS := -I$(X_SMALL)/core -I$(X_SMALL)/host/user
+X_USER_CFLAGS := $(X_USER_DIRS) $(XCFLAGS) -pthread
 
 $(XO)/user-obj/%.o: %.c | $(addprefix $(X_SMALL)/,$(X_COPIED))
 	@mkdir -p $(@D)
@@ -70,14 +71,16 @@ X_ALL := $(XO)/native $(XO)/seed $(XO)/user
 SEED ?= 0
 EXPLORE_RANDOM ?= 200000
 
+# What check.sh and mutate.sh are told.
+X_RUN = CC='$(CC)' OBJCOPY='$(OBJCOPY)' XO=$(XO) XUSER='$(X_USER_DIRS)' \
+	XCFLAGS='$(filter-out -MMD -MP,$(XCFLAGS))' $(XDIR)/check.sh
+
 .PHONY: explore-check explore
 explore-check: $(X_ALL)
-	CC='$(CC)' CFLAGS='$(filter-out -MMD -MP,$(XCFLAGS))' XO=$(XO) \
-		$(XDIR)/check.sh --bound 2
+	$(X_RUN) --bound 2
 
 explore: $(X_ALL)
-	CC='$(CC)' CFLAGS='$(filter-out -MMD -MP,$(XCFLAGS))' XO=$(XO) \
-		$(XDIR)/check.sh --bound 3 --random $(EXPLORE_RANDOM) \
+	$(X_RUN) --bound 3 --random $(EXPLORE_RANDOM) \
 		$(if $(filter-out 0,$(SEED)),--seed $(SEED))
 
 -include $(shell find $(XO) -name '*.d' 2>/dev/null)

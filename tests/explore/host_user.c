@@ -143,6 +143,30 @@ int sim_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 	return 0;
 }
 
+struct fork_child {
+	void (*fn)(void *);
+	void *arg;
+};
+
+static void fork_child(void *arg)
+{
+	const struct fork_child *child = arg;
+
+	/* MADV_WIPEONFORK */
+	world.user.alive = 0;
+	world.user.child();
+	child->fn(child->arg);
+}
+
+void user_fork(void (*child)(void *), void *arg)
+{
+	struct fork_child c = { .fn = child, .arg = arg };
+
+	world.user.prepare();
+	sched_fork(fork_child, &c);
+	world.user.parent();
+}
+
 /* ---- System calls --------------------------------------------------------- */
 
 struct poll_wait {
@@ -206,9 +230,18 @@ ssize_t sim_write(int fd, const void *buf, size_t size)
 /* Only used to wait for a record that is counted already. */
 void sim_yield(void)
 {
-	if (!ring_owes_record())
+	if (!ring_owes_record()) {
 		world.user.now++;
+		world.user.late = false;
+	}
+	/* A record that is late stays so for whoever else waits for it. */
+	if (world.user.late) {
+		world.user.now += HMM_RANGE_DEFAULT_TIMEOUT;
+		return;
+	}
 	if (!sched_wait("wait for a record", &world.ring, record_comes, NULL))
+		world.user.late = true;
+	if (world.user.late)
 		world.user.now += HMM_RANGE_DEFAULT_TIMEOUT;
 }
 
@@ -246,6 +279,11 @@ int hmm_pagemap_open(struct mm_struct *mm)
 {
 	(void)mm;
 	return 0;
+}
+
+void hmm_pagemap_close(struct mm_struct *mm)
+{
+	(void)mm;
 }
 
 void hmm_faulter_init(struct hmm_faulter *f)

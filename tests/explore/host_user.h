@@ -11,6 +11,8 @@
 void user_thread(void *arg);
 void user_attach(void);
 void user_detach(void);
+/* fork(), with what pthread_atfork() has been given around it. */
+void user_fork(void (*child)(void *), void *arg);
 
 /* ---- sim_source.c ---------------------------------------------------------- */
 

@@ -21,6 +21,7 @@ struct scenario {
 	void (*end)(void);
 	unsigned int faults; /* how many things may go wrong in a schedule */
 	bool timeouts;       /* a wait that times out is one of them */
+	bool large;          /* so many schedules: one preemption less */
 };
 
 extern const struct scenario *const scenarios[];

@@ -34,6 +34,51 @@ static void driver_then_flag(void *arg)
 	sim_flag_set(0);
 }
 
+/* In a fork's child nothing is watched: all says so, and nothing hangs. */
+static void in_child(void *arg)
+{
+	struct hmm_range *range = arg;
+	struct hmm_range other;
+	uint64_t pfn;
+	long ret;
+
+	if (hmm_range_valid(range))
+		sched_fail("a range is valid in a fork's child");
+	if (hmm_range_wait_until_valid(range, HMM_RANGE_DEFAULT_TIMEOUT))
+		sched_fail("a wait succeeds in a fork's child");
+	mmap_read_lock(world.mm);
+	ret = hmm_range_snapshot(range);
+	if (ret != -EFAULT)
+		sched_fail("a snapshot says %ld in a fork's child", ret);
+	mmap_read_unlock(world.mm);
+	hmm_range_unregister(range);
+	if (device_range_init(&other, &pfn) != -EFAULT)
+		sched_fail("a range registers in a fork's child");
+	/* L may be held by a task that is not here: the driver's own affair. */
+	if (hmm_mirror_unregister(&world.device[0].mirror))
+		sched_fail("a mirror stays in a fork's child");
+	user_detach();
+	user_attach();
+	if (device_range_init(&other, &pfn))
+		sched_fail("a fork's child can't attach anew");
+	hmm_range_unregister(&other);
+}
+
+static void forker(void *arg)
+{
+	struct hmm_range range;
+	uint64_t pfn;
+
+	(void)arg;
+	if (device_range_init(&range, &pfn))
+		sched_fail("register fails without a reason");
+	mmap_read_lock(world.mm);
+	hmm_range_snapshot(&range);
+	mmap_read_unlock(world.mm);
+	user_fork(in_child, &range);
+	hmm_range_unregister(&range);
+}
+
 /* A driver that comes late and leaves early. */
 static void guest(void *arg)
 {
@@ -48,6 +93,20 @@ static void guest(void *arg)
 		sched_fail("unregister failed without a reason");
 }
 
+/* One page after the other, with one between that stays. */
+static void scatterer(void *arg)
+{
+	unsigned int page = *(unsigned int *)arg;
+
+	for (;; page -= 2) {
+		source_change(page, page + 1, CHANGE_UNMAP);
+		if (!page || page == 3)
+			break;
+	}
+}
+
+static unsigned int down_to_0 = 4, down_to_3 = 5;
+
 static struct changer unmap_0 = { 0, 1, CHANGE_UNMAP, 1 };
 static struct changer unmap_0_twice = { 0, 1, CHANGE_UNMAP, 2 };
 static struct changer replace_1 = { 1, 2, CHANGE_REPLACE, 1 };
@@ -55,8 +114,12 @@ static struct changer unmap_three_times = { 0, 2, CHANGE_UNMAP, 3 };
 static struct changer hold_2 = { 2, 3, CHANGE_HOLD, 1 };
 
 static struct sim_driver read_0 = { .first = 0, .end = 1, .loops = 1 };
+static struct sim_driver read_0_twice = { .first = 0, .end = 1, .loops = 2 };
 static struct sim_driver read_0_other = {
 	.device = 1, .first = 0, .end = 1, .loops = 1
+};
+static struct sim_driver look_0 = {
+	.first = 0, .end = 1, .snapshot = true, .loops = 1
 };
 static struct sim_driver read_01 = { .first = 0, .end = 2, .loops = 1 };
 static struct sim_driver write_0 = {
@@ -94,6 +157,12 @@ static void foreign(void)
 {
 	one_device();
 	world.ring.foreign = true;
+}
+
+static void larger_ring(void)
+{
+	foreign();
+	world.ring.size = SIM_RING;
 }
 
 static void told_ends(void)
@@ -145,6 +214,15 @@ static const struct scenario scenario_open = {
 		   THREADS },
 };
 
+static const struct scenario scenario_open_again = {
+	.name = "open-again",
+	.what = "a change that begins after the barrier for another did",
+	.setup = foreign,
+	.tasks = { { "driver", device_driver, &read_0 },
+		   { "unmap", changer, &unmap_0_twice },
+		   THREADS },
+};
+
 static const struct scenario scenario_open_two = {
 	.name = "open-two",
 	.what = "two changers, and records in another order than counts",
@@ -153,6 +231,7 @@ static const struct scenario scenario_open_two = {
 		   { "unmap", changer, &unmap_0 },
 		   { "replace", changer, &replace_1 },
 		   THREADS },
+	.large = true,
 };
 
 static const struct scenario scenario_told = {
@@ -200,6 +279,16 @@ static const struct scenario scenario_own = {
 		   THREADS },
 };
 
+static const struct scenario scenario_own_two = {
+	.name = "own-two",
+	.what = "another driver waits for the change that a driver's fault "
+		"made",
+	.setup = shared_page,
+	.tasks = { { "driver", device_driver, &write_0 },
+		   { "other", device_driver, &read_0_other },
+		   THREADS },
+};
+
 static const struct scenario scenario_overflow = {
 	.name = "overflow",
 	.what = "more changes than the ring, the watcher and the core have "
@@ -208,6 +297,27 @@ static const struct scenario scenario_overflow = {
 	.tasks = { { "driver", device_driver, &read_0 },
 		   { "unmap", changer, &unmap_three_times },
 		   THREADS },
+};
+
+static const struct scenario scenario_pending = {
+	.name = "pending",
+	.what = "more updates than the watcher has room for at a time",
+	.setup = larger_ring,
+	.tasks = { { "driver", device_driver, &read_0_twice },
+		   { "scatter", scatterer, &down_to_0 },
+		   THREADS },
+	.large = true,
+};
+
+static const struct scenario scenario_slots = {
+	.name = "slots",
+	.what = "more changes in progress than the core can tell apart",
+	.setup = foreign,
+	.tasks = { { "driver", device_driver, &read_0 },
+		   { "unmap", changer, &unmap_0 },
+		   { "scatter", scatterer, &down_to_3 },
+		   THREADS },
+	.large = true,
 };
 
 static const struct scenario scenario_late_record = {
@@ -219,6 +329,7 @@ static const struct scenario scenario_late_record = {
 		   THREADS },
 	.faults = 2,
 	.timeouts = true,
+	.large = true,
 };
 
 static const struct scenario scenario_guest = {
@@ -238,6 +349,7 @@ static const struct scenario scenario_two_drivers = {
 		   { "other", guest, &read_0_other },
 		   { "unmap", changer, &unmap_0 },
 		   THREADS },
+	.large = true,
 };
 
 static const struct scenario scenario_detach = {
@@ -247,6 +359,27 @@ static const struct scenario scenario_detach = {
 	.tasks = { { "driver", device_driver, &read_0 },
 		   { "unmap", changer, &unmap_0 },
 		   { "detach", detacher, NULL },
+		   THREADS },
+	.large = true,
+};
+
+static const struct scenario scenario_fork = {
+	.name = "fork",
+	.what = "fork while a driver, a change and the watcher are at work",
+	.setup = ending,
+	.tasks = { { "forker", forker, NULL },
+		   { "driver", device_driver, &read_0 },
+		   { "unmap", changer, &unmap_0 },
+		   THREADS },
+	.large = true,
+};
+
+static const struct scenario scenario_fork_driver = {
+	.name = "fork-driver",
+	.what = "fork at any step of a driver",
+	.setup = ending,
+	.tasks = { { "forker", forker, NULL },
+		   { "driver", device_driver, &look_0 },
 		   THREADS },
 };
 
@@ -272,17 +405,23 @@ static const struct scenario scenario_disjoint = {
 /* clang-format off */
 const struct scenario *const scenarios[] = {
 	&scenario_open,
+	&scenario_open_again,
 	&scenario_open_two,
 	&scenario_told,
 	&scenario_silent,
 	&scenario_silent_told,
 	&scenario_silent_ends,
 	&scenario_own,
+	&scenario_own_two,
 	&scenario_overflow,
+	&scenario_pending,
+	&scenario_slots,
 	&scenario_late_record,
 	&scenario_guest,
 	&scenario_two_drivers,
 	&scenario_detach,
+	&scenario_fork,
+	&scenario_fork_driver,
 	&scenario_failing,
 	&scenario_disjoint,
 	NULL,

@@ -53,6 +53,7 @@ static struct decision decisions[DECISIONS];
 static unsigned int depth, steps;
 static unsigned int preemptions, faults;
 static int self = -1;
+static bool alone;
 static int last;
 
 static uint8_t prefix[DECISIONS];
@@ -111,6 +112,7 @@ extern char __stop_explored[] __attribute__((weak));
 
 static size_t statics_size(void)
 {
+	/* cppcheck-suppress comparePointers */
 	return (size_t)(__stop_explored - __start_explored);
 }
 
@@ -264,8 +266,10 @@ static void step(const char *what)
 {
 	if (++steps > STEPS)
 		sched_fail("E: no end after %u steps", steps);
-	oracle_check();
-	yield();
+	if (!alone) {
+		oracle_check();
+		yield();
+	}
 	if (verbose)
 		print_step(what);
 }
@@ -286,6 +290,10 @@ static bool block(const char *what, bool (*ready)(void *), void *arg,
 			sched_fail("setup or end would wait: %s", what);
 		return true;
 	}
+	if (alone && !ready(arg))
+		sched_fail("a fork's child hangs: %s", what);
+	if (alone)
+		return true;
 	t = &tasks[self];
 	t->state = BLOCKED;
 	t->ready = ready;
@@ -326,6 +334,60 @@ unsigned int sched_choose(unsigned int n, const char *what)
 	return choice;
 }
 
+/* ---- Fork ---------------------------------------------------------------- */
+
+#define FORK_STATICS 4096
+#define FORK_STACK 8192
+
+static struct {
+	struct world world;
+	char statics[FORK_STATICS];
+	char stack[FIBERS][FORK_STACK];
+} parent;
+
+static size_t stack_used(int i, const char *mine)
+{
+	const char *frame = i == self ? mine : fibers[i].frame;
+	size_t size = (size_t)((char *)fibers[i].top - frame);
+
+	if (size > FORK_STACK || statics_size() > FORK_STATICS)
+		sched_fail("the simulated fork has too much to copy");
+	return size;
+}
+
+static void copy_all(bool save, char *mine)
+{
+	int i;
+
+	for (i = 0; i < FIBERS; i++) {
+		size_t size;
+		char *stack;
+
+		if (tasks[i].state == UNUSED)
+			continue;
+		size = stack_used(i, mine);
+		stack = (char *)fibers[i].top - size;
+		memcpy(save ? parent.stack[i] : stack,
+		       save ? stack : parent.stack[i], size);
+	}
+	memcpy(save ? &parent.world : &world, save ? &world : &parent.world,
+	       sizeof(world));
+	memcpy(save ? parent.statics : statics, save ? statics : parent.statics,
+	       statics_size());
+}
+
+__attribute__((noinline)) void sched_fork(void (*child)(void *), void *arg)
+{
+	char *mine = __builtin_frame_address(0);
+
+	sched_point("fork", NULL);
+	copy_all(true, mine);
+	alone = true;
+	child(arg);
+	alone = false;
+	copy_all(false, mine);
+}
+
 void fiber_finished(void)
 {
 	tasks[self].state = DONE;
@@ -346,6 +408,7 @@ static void run(void)
 	preemptions = 0;
 	faults = 0;
 	self = -1;
+	alone = false;
 	last = -1;
 	memset(tasks, 0, sizeof(tasks));
 	if (_setjmp(explorer))

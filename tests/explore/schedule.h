@@ -24,6 +24,11 @@ bool sched_wait(const char *what, const void *obj, bool (*ready)(void *),
 		void *arg);
 /* Something that the environment decides: 0 is usual, the rest are faults. */
 unsigned int sched_choose(unsigned int n, const char *what);
+/*
+ * Run child(arg) as a fork's child does: on a copy of everything, where no
+ * other task exists.  Afterwards all is as it was before.
+ */
+void sched_fork(void (*child)(void *), void *arg);
 /* A property does not hold: ends this schedule. */
 _Noreturn void sched_fail(const char *fmt, ...)
 	__attribute__((format(printf, 1, 2)));

@@ -20,7 +20,7 @@
 #define SIM_PFNS 96
 #define SIM_HMMS 3
 #define SIM_DEVICES 2
-#define SIM_RING 2
+#define SIM_RING 3
 #define SIM_THREADS 4
 
 /* A sleeping lock of the simulated machine, not of the core. */
@@ -100,6 +100,7 @@ struct sim_ring {
 	bool wakes; /* its file descriptor is readable */
 	bool armed;
 	/* The kind of source that the scenario wants. */
+	unsigned int size;
 	bool arms; /* only wakes who has armed it */
 	bool tells_ends;
 	bool foreign; /* does not say who makes a change */
@@ -121,6 +122,7 @@ struct sim_user {
 	void (*parent)(void);
 	void (*child)(void);
 	unsigned int kicks;
+	bool late;            /* a record has not come in time */
 	bool ends;            /* the scenario detaches or forks */
 	unsigned int mirrors; /* that are registered at the end */
 	uint64_t now;
@@ -136,7 +138,7 @@ struct world {
 	struct sim_page page[SIM_PAGES];
 	unsigned int vma_flags;
 	uint64_t next_pfn;
-	struct sim_change change[SIM_CHANGES];
+	struct sim_change change[SIM_CHANGES + 1];
 	unsigned int changes;
 	uint8_t killer[SIM_PFNS];    /* the change that removed a pfn */
 	uint8_t protector[SIM_PFNS]; /* or its write permission */
@@ -184,7 +186,6 @@ void sim_switched(void);
 /* ---- host_native.c ------------------------------------------------------- */
 
 void native_reset(void);
-void hmm_host_mirrors(struct hmm *hmm);
 /* Change pages as the kernel does.  0; -EAGAIN: not blockable and refused. */
 int native_change(unsigned int first, unsigned int end, enum change_what what,
 		  bool blockable);
@@ -210,6 +211,8 @@ struct sim_driver {
 	int result;
 };
 
+/* Register a range of the first page, for a scenario that does the rest. */
+int device_range_init(struct hmm_range *range, uint64_t *pfns);
 /* The driver loop of hmm.h; arg: a struct sim_driver. */
 void device_driver(void *arg);
 /* One round of it.  0 or -errno. */

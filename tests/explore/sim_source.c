@@ -12,7 +12,7 @@ static void put_record(unsigned int id, bool end)
 {
 	struct sim_ring *r = &world.ring;
 
-	if (r->nr == SIM_RING) {
+	if (r->nr == r->size) {
 		r->lost++;
 		r->lost_ends += end;
 		return;
@@ -204,6 +204,7 @@ static int sim_attach(struct hmm_source **srcp, char *why, size_t size)
 {
 	(void)why;
 	(void)size;
+	world.ring.size = SIM_RING - 1;
 	source.ops = &hmm_source_kvm;
 	source.started = &world.ring.started;
 	source.event_fd = SIM_EVENT_FD;

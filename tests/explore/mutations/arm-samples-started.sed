@@ -1,0 +1,5 @@
+# file: core/range.c
+# explorer: user
+# scenario: late-record
+# opens: what is counted but not marked is taken for seen
+/^int hmm_range_arm/,/^}/s/range->seq = hmm->consumed;/range->seq = *hmm->started;/

@@ -1,0 +1,6 @@
+# file: host/user/mm.c
+# explorer: user
+# scenario: fork-driver fork
+# opens: a fork's child inherits a lock that nobody will drop
+/^static void fork_prepare/,/^}/s/spin_lock(&mm->hmm.lock);//
+/^static void fork_unlock/,/^}/s/spin_unlock(&mm->hmm.lock);//

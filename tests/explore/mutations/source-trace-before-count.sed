@@ -1,0 +1,8 @@
+# file: tests/explore/sim_source.c
+# explorer: user
+# scenario: open open-two
+# opens: the source traces a change before its barrier sees it
+/^void source_change/,/^}/{
+	s/change->barred = true;//
+	s/^\tcount(id);/&\n\tsched_point("raise the count in progress", change);\n\tchange->barred = true;/
+}

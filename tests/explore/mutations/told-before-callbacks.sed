@@ -1,0 +1,5 @@
+# file: host/user/events.c
+# explorer: user
+# scenario: open
+# opens: what the mirrors are yet to be told counts as told
+/^static void tell/,/^}/s/^\tbool more = true;/&\n\n\t__atomic_store_n(\&ev->told, mm->hmm.consumed, __ATOMIC_RELEASE);/
