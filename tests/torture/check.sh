@@ -11,7 +11,8 @@ TO=${TO:?where the programs are}
 SEED=${SEED-}
 failed=0
 log=$TO/run.log
-trap 'rm -f "$log"' EXIT
+TMP=$(mktemp -d /tmp/hmm-torture.XXXXXX)
+trap 'rm -rf "$log" "$TMP"' EXIT
 
 # verdict NAME STATUS WANTED
 verdict()
@@ -71,6 +72,22 @@ allocator()
 	run "$name" LD_PRELOAD="$path" "$@"
 }
 
+# nobody PROGRAM ARGUMENTS...: without any right, where that may write
+nobody()
+{
+	if [ "$(id -u)" != 0 ]; then
+		echo "skip $1, nobody: not root, so this is how all of them ran"
+		return
+	fi
+	chmod 777 "$TMP"
+	cp "$TO/$1" "$TMP"
+	program=$1
+	shift
+	run "$program, nobody" -C "$TMP" setpriv --reuid 65534 --regid 65534 \
+		--clear-groups --inh-caps=-all --bounding-set=-all \
+		"$TMP/$program" "$@"
+}
+
 # The sanitizers' own maps don't stand every layout: no randomisation.
 sanitizer()
 {
@@ -85,8 +102,8 @@ check()
 {
 	run "torture, kvm" HMM_SOURCE=kvm "$TO/torture" -t 30
 	run "torture, uffd" HMM_SOURCE=uffd "$TO/torture" -t 30
-	run "snapshots, kvm" HMM_SOURCE=kvm "$TO/snapshot" -n 1000
-	run "snapshots, uffd" HMM_SOURCE=uffd "$TO/snapshot" -n 250
+	run "snapshots, kvm" HMM_SOURCE=kvm "$TO/snapshot" -n 300
+	run "snapshots, uffd" HMM_SOURCE=uffd "$TO/snapshot" -n 150
 	for source in kvm uffd; do
 		broken "a barrier that does not wait, $source" MUTANT=barrier \
 			HMM_SOURCE=$source "$TO/snapshot-mutant" -n 200
@@ -98,6 +115,8 @@ check()
 	run "torture, signals and fork storms" HMM_SOURCE=kvm \
 		"$TO/torture" -t 10 -i -f
 	run "torture, signals, uffd" HMM_SOURCE=uffd "$TO/torture" -t 5 -i
+	nobody torture -t 5
+	nobody snapshot -n 50
 	allocator jemalloc libjemalloc.so.2 "$TO/torture" -t 5
 	allocator mimalloc libmimalloc.so.2.0 "$TO/torture" -t 5
 	allocator tcmalloc libtcmalloc_minimal.so.4 "$TO/torture" -t 5
@@ -107,12 +126,12 @@ check()
 	done
 }
 
-# A million snapshots first, then the rest of the time.
+# A million accepted snapshots first, then the rest of the time.
 long()
 {
 	seconds=$((MINUTES * 60))
-	run "snapshots, kvm" HMM_SOURCE=kvm "$TO/snapshot" -n 125000
-	run "snapshots, uffd" HMM_SOURCE=uffd "$TO/snapshot" -n 2500
+	run "snapshots, kvm" HMM_SOURCE=kvm "$TO/snapshot" -n 31250
+	run "snapshots, uffd" HMM_SOURCE=uffd "$TO/snapshot" -n 3125
 	run "torture, kvm" HMM_SOURCE=kvm "$TO/torture" -t $((seconds * 5 / 10))
 	run "torture, kvm, signals and fork storms" HMM_SOURCE=kvm \
 		"$TO/torture" -t $((seconds * 2 / 10)) -i -f

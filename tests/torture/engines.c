@@ -23,18 +23,9 @@ static bool settle(void *ctx)
 	return workers_pass();
 }
 
-static void on_event(void *ctx, const struct dmirror_event *event)
-{
-	(void)ctx;
-	if (event->type == DMIRROR_EVENT_STALE)
-		printf("STALE: device, %#lx\n", event->start);
-}
-
 int engines_init(void)
 {
-	const struct dmirror_opts opts = { .verify = true,
-					   .settle = settle,
-					   .event = on_event };
+	const struct dmirror_opts opts = { .verify = true, .settle = settle };
 	enum dmirror_op_type type;
 
 	for (type = 0; type < DMIRROR_OP_MAX; type++)
@@ -84,6 +75,21 @@ static enum dmirror_op_type some_type(struct worker *w, enum flavour flavour)
 	return (enum dmirror_op_type)draw(w, DMIRROR_OP_MAX);
 }
 
+/* A whole huge page, if there is one there: a block in the device, too. */
+static void run_huge(struct worker *w, struct dmirror *dm)
+{
+	struct window win = window_pick_huge(w);
+	bool write = win.zone->flavour == ANON || chance(w, 1, 2);
+	struct dmirror_op op = {
+		.type = write ? DMIRROR_FILL : DMIRROR_CHECKSUM,
+		.addr = (unsigned long)win.p,
+		.len = win.len,
+		.value = 1 + draw(w, 2),
+	};
+
+	submit(dm, &op);
+}
+
 static void run_some(struct worker *w, struct dmirror *dm)
 {
 	static __thread unsigned char buf[BUF];
@@ -113,7 +119,10 @@ static void run_some(struct worker *w, struct dmirror *dm)
 static void submit_step(struct worker *w)
 {
 	worker_outside(w);
-	run_some(w, device);
+	if (chance(w, 1, 32))
+		run_huge(w, device);
+	else
+		run_some(w, device);
 }
 
 const struct role role_submit = { "submit", 2, true, submit_step };
@@ -165,12 +174,17 @@ static void add(struct dmirror *dm)
 	sum.retries_valid += stats.retries_valid;
 	sum.invalidated_pages += stats.invalidated_pages;
 	sum.huge_splits += stats.huge_splits;
-	if (stats.stale)
+	/* Which of them were that is not known here. */
+	if (t.level < 2 && stats.stale && machine_migrates()) {
+		t.shared->migrated += stats.stale;
+		sum.stale -= stats.stale;
+	} else if (stats.stale) {
 		printf("STALE: device, %#lx entry %#lx pagemap %#lx started "
 		       "%lu told %lu access %d\n",
 		       stats.last_stale.addr, stats.last_stale.entry,
 		       stats.last_stale.pagemap, stats.last_stale.started,
 		       stats.last_stale.told, stats.last_stale.access);
+	}
 	pthread_mutex_unlock(&sum_lock);
 }
 

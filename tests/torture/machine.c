@@ -129,6 +129,32 @@ static void ksm_undo(void)
 			write_text(knobs[i].path, knobs[i].old);
 }
 
+/* ---- Migration ---------------------------------------------------------------- */
+
+static uint64_t migrations(void)
+{
+	char line[128];
+	uint64_t n = 0;
+	FILE *file = fopen("/proc/vmstat", "re");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "pgmigrate_success %lu", &n) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return n;
+}
+
+bool machine_migrates(void)
+{
+	uint64_t none = 0, n = migrations();
+
+	return !__atomic_compare_exchange_n(&t.shared->migrations, &none, n,
+					    false, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED) &&
+	       none != n;
+}
+
 /* ---- The process ------------------------------------------------------------ */
 
 static void keep(int fd)

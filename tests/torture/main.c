@@ -117,6 +117,7 @@ static void victim_main(void)
 	/* Where ptrace is restricted, the one outside must be allowed. */
 	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 	poke_init();
+	machine_migrates();
 	ret = attach();
 	if (!ret)
 		ret = loops_init();
@@ -138,6 +139,10 @@ static void victim_main(void)
 		printf("UNEXPECTED: detach: %s\n", strerror(-ret));
 	if (t.signals)
 		printf("%lu signals\n", t.shared->signals);
+	if (t.shared->migrated)
+		printf("%lu translations of pages that were moved, which this "
+		       "source does not see\n",
+		       t.shared->migrated);
 	printf("%lu checks in %u s (%.1f million an hour), %lu changes seen, "
 	       "%u threads: %lu stale, %lu undecided\n",
 	       checks, seconds, (double)checks / seconds * 3600 / 1e6, seen,
