@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /* change.c - system calls with which a process changes its own page table */
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,9 @@
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
 #endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -197,6 +201,41 @@ static bool do_advise_twice(struct worker *w, const struct change *change,
 	return ret;
 }
 
+static bool do_mlock(struct worker *w, const struct change *change,
+		     const struct window *win)
+{
+	bool ret = !mlock(win->p, win->len);
+
+	(void)w;
+	(void)change;
+	munlock(win->p, win->len);
+	return ret;
+}
+
+/* ---- Files ------------------------------------------------------------------ */
+
+static bool do_truncate(struct worker *w, const struct change *change,
+			const struct window *win)
+{
+	bool ret = !ftruncate(win->zone->memfd, win->p - win->zone->home);
+
+	(void)w;
+	(void)change;
+	return !ftruncate(win->zone->memfd, ZONE_LEN) && ret;
+}
+
+static bool do_punch(struct worker *w, const struct change *change,
+		     const struct window *win)
+{
+	(void)w;
+	(void)change;
+	return !fallocate(win->zone->memfd,
+			  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  win->p - win->zone->home, (off_t)win->len);
+}
+
+/* ---- All of them ------------------------------------------------------------ */
+
 #define ADVISE(name, advice, weight, level1)                         \
 	{                                                            \
 		name, do_madvise, advice, weight, level1, false, 128 \
@@ -222,15 +261,22 @@ static const struct change changes[] = {
 	ADVISE("POPULATE_WRITE", MADV_POPULATE_WRITE, 10, true),
 	ADVISE("NOHUGEPAGE", MADV_NOHUGEPAGE, 1, false),
 	ADVISE("UNMERGEABLE", MADV_UNMERGEABLE, 2, false),
+	ADVISE("DONTNEED_LOCKED", MADV_DONTNEED_LOCKED, 5, true),
 	ADVISE("SEQUENTIAL", MADV_SEQUENTIAL, 1, true),
+	ADVISE("RANDOM", MADV_RANDOM, 1, true),
 	ADVISE("NORMAL", MADV_NORMAL, 1, true),
 	{ "GUARD_INSTALL", do_advise_twice, MADV_GUARD_INSTALL, 5, false, true,
 	  64 },
 	{ "WIPEONFORK", do_advise_twice, MADV_WIPEONFORK, 1, false, false, 64 },
+	{ "DONTFORK", do_advise_twice, MADV_DONTFORK, 1, false, false, 64 },
+	{ "DONTDUMP", do_advise_twice, MADV_DONTDUMP, 1, true, false, 64 },
 	{ "HUGEPAGE", do_advise_fresh, MADV_HUGEPAGE, 2, false, false, 1 },
 	{ "COLLAPSE", do_advise_fresh, MADV_COLLAPSE, 1, false, false, 1 },
 	{ "MERGEABLE", do_advise_fresh, MADV_MERGEABLE, 10, false, false, 128 },
 	{ "msync", do_msync, MS_SYNC, 1, false, false, 64 },
+	{ "mlock", do_mlock, 0, 2, true, false, 16 },
+	{ "truncate", do_truncate, 0, 1, false, false, 1 },
+	{ "punch hole", do_punch, 0, 3, false, false, 64 },
 	{ "process_madvise DONTNEED", do_process_madvise, MADV_DONTNEED, 3,
 	  true, false, 64 },
 	{ "process_madvise PAGEOUT", do_process_madvise, MADV_PAGEOUT, 3, false,

@@ -8,17 +8,19 @@
 #include <link.h>
 #include <malloc.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "torture.h"
 
 static struct tally *heap_tally, *dl_tally, *thread_tally, *stack_tally,
-	*fork_tally;
+	*fork_tally, *vfork_tally, *spawn_tally;
 
 void life_init(void)
 {
@@ -27,6 +29,8 @@ void life_init(void)
 	thread_tally = tally_new("thread, exit");
 	stack_tally = tally_new("stack growth");
 	fork_tally = tally_new("fork");
+	vfork_tally = tally_new("vfork, munmap");
+	spawn_tally = tally_new("posix_spawn");
 	/*
 	 * One arena, which is the program break, and given back at once: this
 	 * is brk() as often as it can be had.  Other allocators have their own
@@ -168,6 +172,34 @@ static void child_main(struct worker *w)
 	_exit(0);
 }
 
+/* A child that is no copy: it has our memory. */
+__attribute__((noinline)) static bool vfork_and_munmap(struct worker *w)
+{
+	struct window win = window_pick(w, 64);
+	pid_t pid = vfork();
+
+	if (!pid) {
+		syscall(SYS_munmap, win.p, win.len);
+		_exit(0);
+	}
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0)
+		;
+	window_fill(w, &win);
+	return pid > 0;
+}
+
+static bool spawn(void)
+{
+	char name[] = "true", *argv[] = { name, NULL };
+	pid_t pid;
+
+	if (posix_spawnp(&pid, name, NULL, NULL, argv, NULL))
+		return false;
+	while (waitpid(pid, NULL, 0) < 0)
+		;
+	return true;
+}
+
 static void fork_step(struct worker *w)
 {
 	unsigned int i, n = t.storm ? CHILDREN : 1 + (unsigned int)draw(w, 2);
@@ -175,6 +207,10 @@ static void fork_step(struct worker *w)
 	pid_t pid[CHILDREN];
 	int status;
 
+	if (chance(w, 1, 8))
+		tally(vfork_tally, vfork_and_munmap(w));
+	if (chance(w, 1, 8))
+		tally(spawn_tally, spawn());
 	for (i = 0; i < n; i++) {
 		pid[i] = fork();
 		if (!pid[i])
