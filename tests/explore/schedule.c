@@ -470,7 +470,8 @@ static void account(struct search *s)
 	s->schedules += outcome == ENDED;
 	s->pruned += outcome == PRUNED;
 	s->steps += steps;
-	s->states = states_known();
+	if (mode == SYSTEMATIC)
+		s->states = states_known();
 }
 
 static void record(struct search *s)
