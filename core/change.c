@@ -9,47 +9,43 @@
 #include "change.h"
 #include "interval.h"
 
-/* The generation of a change whose end will be told: no barrier closes it. */
-#define TOLD (~0ull)
-
 void hmm_changes_start(struct hmm_changes *c, unsigned long start,
 		       unsigned long end)
 {
-	if (c->nr == HMM_CHANGES) {
+	if (c->nr >= HMM_CHANGES) {
 		c->unlisted++;
 		return;
 	}
 	c->slot[c->nr++] = (struct hmm_change){
 		.start = start,
 		.end = end,
-		.gen = TOLD,
+		.gen = c->gen,
+		.told = true,
 	};
 }
 
 void hmm_changes_end(struct hmm_changes *c, unsigned long start,
 		     unsigned long end)
 {
+	struct hmm_change *oldest = NULL;
 	unsigned int i;
 
 	/*
 	 * Equal changes are interchangeable: if one has a slot and one has not,
 	 * whichever ends first takes the slot, and the other stays unlisted.
+	 * The oldest goes, as a barrier may be about to close it for all others.
 	 */
 	for (i = 0; i < c->nr; i++) {
-		if (c->slot[i].start != start || c->slot[i].end != end ||
-		    c->slot[i].gen != TOLD)
-			continue;
-		c->slot[i] = c->slot[--c->nr];
-		return;
-	}
-	if (c->unlisted)
-		c->unlisted--;
-}
+		struct hmm_change *s = &c->slot[i];
 
-static void forget_all(struct hmm_changes *c)
-{
-	c->nr = 0;
-	c->unlisted = 0;
+		if (s->told && s->start == start && s->end == end &&
+		    (!oldest || s->gen < oldest->gen))
+			oldest = s;
+	}
+	if (oldest)
+		*oldest = c->slot[--c->nr];
+	else if (c->unlisted)
+		c->unlisted--;
 }
 
 /* Take out one that touches the new one, and let that grow over it. */
@@ -60,8 +56,7 @@ static bool absorb(struct hmm_changes *c, struct hmm_change *new)
 	for (i = 0; i < c->nr; i++) {
 		struct hmm_change *s = &c->slot[i];
 
-		if (s->gen == TOLD || new->start > s->end ||
-		    s->start > new->end)
+		if (s->told || new->start > s->end || s->start > new->end)
 			continue;
 		if (s->start < new->start)
 			new->start = s->start;
@@ -88,13 +83,16 @@ void hmm_changes_open(struct hmm_changes *c, unsigned long start,
 	/* Neighbours become one: their union claims no address in excess. */
 	while (absorb(c, &new))
 		;
-	if (c->nr == HMM_CHANGES) {
+	if (c->nr >= HMM_CHANGES) {
 		new.start = 0;
 		new.end = ~0ul;
 		new.owner = 0;
+		while (absorb(c, &new))
+			;
 	}
+	/* It answers for those without a slot, too, whose ends may be lost. */
 	if (new.start == 0 && new.end == ~0ul)
-		forget_all(c);
+		c->unlisted = 0;
 	c->slot[c->nr++] = new;
 }
 
@@ -103,7 +101,7 @@ bool hmm_changes_close_owner(struct hmm_changes *c, uint64_t owner)
 	unsigned int i = 0, nr = c->nr;
 
 	while (i < c->nr) {
-		if (c->slot[i].owner == owner && c->slot[i].gen != TOLD)
+		if (c->slot[i].owner == owner && !c->slot[i].told)
 			c->slot[i] = c->slot[--c->nr];
 		else
 			i++;
@@ -116,7 +114,7 @@ uint64_t hmm_changes_mark(struct hmm_changes *c)
 	unsigned int i;
 
 	for (i = 0; i < c->nr; i++)
-		if (c->slot[i].gen != TOLD)
+		if (!c->slot[i].told)
 			return ++c->gen;
 	return 0;
 }

@@ -14,11 +14,13 @@
 struct hmm_change {
 	unsigned long start, end;
 	uint64_t owner; /* the thread that makes it, 0 if not known */
-	uint64_t gen;	/* the barrier generation it was opened in, or TOLD */
+	uint64_t gen;	/* the barrier generation it was opened in */
+	bool told;	/* its end will be */
 };
 
 struct hmm_changes {
-	struct hmm_change slot[HMM_CHANGES];
+	/* One more, for the change of everything that takes the others' place. */
+	struct hmm_change slot[HMM_CHANGES + 1];
 	unsigned int nr;
 	unsigned int unlisted; /* started with no slot left: overlap anything */
 	uint64_t gen;
@@ -32,8 +34,8 @@ void hmm_changes_end(struct hmm_changes *c, unsigned long start,
 
 /*
  * Changes whose end nobody tells: open until their owner or a barrier closes
- * them.  [0, ~0ul) says that nothing is known: it takes the place of all
- * others, and ends that come late for those are ignored.
+ * them.  [0, ~0ul) says that records were lost, maybe those of ends: the next
+ * barrier then closes what it has outlived of the other kind as well.
  */
 void hmm_changes_open(struct hmm_changes *c, unsigned long start,
 		      unsigned long end, uint64_t owner);

@@ -69,6 +69,9 @@ void hmm_invalidate_open(struct hmm *hmm, unsigned long start,
 	hmm_changes_open(&hmm->changes, start, end, owner);
 	disarm(hmm, start, end);
 	spin_unlock(&hmm->lock);
+	/* Who waits for an end that was lost now has to ask for a barrier. */
+	if (start == 0 && end == ~0ul)
+		wake_up_all(&hmm->wq);
 }
 
 void hmm_invalidate_close_owner(struct hmm *hmm, uint64_t owner)

@@ -281,6 +281,9 @@ static int run_barrier(struct mm_struct *mm, bool complain)
 		return ret;
 	}
 	__atomic_fetch_add(&mm->events.barriers, 1, __ATOMIC_RELAXED);
+	/* Ends that were recorded first: they are no longer told of after it. */
+	if (drain(mm))
+		kick(mm);
 	hmm_barrier_end(&mm->hmm, gen);
 	return 0;
 }

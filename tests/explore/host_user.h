@@ -20,6 +20,9 @@ void user_fork(void (*child)(void *), void *arg);
 bool ring_polls_readable(void);
 /* A change was counted, and neither recorded nor lost so far. */
 bool ring_owes_record(void);
+/* A change in two halves, for scenarios that interleave several. */
+unsigned int source_begin(unsigned int first, unsigned int end);
+void source_end(unsigned int id, enum change_what what);
 /* Change pages as the kernel does under this source. */
 void source_change(unsigned int first, unsigned int end, enum change_what what);
 

@@ -105,6 +105,32 @@ static void scatterer(void *arg)
 	}
 }
 
+/*
+ * Three equal changes at a time: the end of one is lost; of the others, one
+ * begins after the barrier that makes up for the loss.
+ */
+static void three_changes(void *arg)
+{
+	unsigned int first, lost, late;
+
+	(void)arg;
+	first = source_begin(0, 1);
+	lost = source_begin(0, 1);
+	source_end(lost, CHANGE_UNMAP);
+	sim_flag_set(0);
+	if (world.ring.lost)
+		sim_flag_wait(1);
+	late = source_begin(0, 1);
+	source_end(first, CHANGE_UNMAP);
+	source_end(late, CHANGE_UNMAP);
+}
+
+static void driver_after_flag(void *arg)
+{
+	sim_flag_wait(0);
+	device_map(arg);
+}
+
 static unsigned int down_to_0 = 4, down_to_3 = 5;
 
 static struct changer unmap_0 = { 0, 1, CHANGE_UNMAP, 1 };
@@ -169,6 +195,12 @@ static void told_ends(void)
 {
 	one_device();
 	world.ring.tells_ends = true;
+}
+
+static void told_lost(void)
+{
+	told_ends();
+	world.ring.size = 1;
 }
 
 static void silent(void)
@@ -240,6 +272,15 @@ static const struct scenario scenario_told = {
 	.setup = told_ends,
 	.tasks = { { "driver", device_driver, &read_0 },
 		   { "unmap", changer, &unmap_0_twice },
+		   THREADS },
+};
+
+static const struct scenario scenario_told_lost = {
+	.name = "told-lost",
+	.what = "records of starts and ends are lost between equal changes",
+	.setup = told_lost,
+	.tasks = { { "driver", driver_after_flag, &read_0 },
+		   { "changes", three_changes, NULL },
 		   THREADS },
 };
 
@@ -408,6 +449,7 @@ const struct scenario *const scenarios[] = {
 	&scenario_open_again,
 	&scenario_open_two,
 	&scenario_told,
+	&scenario_told_lost,
 	&scenario_silent,
 	&scenario_silent_told,
 	&scenario_silent_ends,

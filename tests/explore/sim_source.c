@@ -50,7 +50,7 @@ static void count(unsigned int id)
 	r->owed--;
 }
 
-void source_change(unsigned int first, unsigned int end, enum change_what what)
+unsigned int source_begin(unsigned int first, unsigned int end)
 {
 	unsigned int id = oracle_announce(first, end);
 	struct sim_change *change = &world.change[id];
@@ -62,6 +62,14 @@ void source_change(unsigned int first, unsigned int end, enum change_what what)
 	change->tells_end = r->tells_ends;
 	change->task = (uint8_t)(sched_self() + 1);
 	count(id);
+	return id;
+}
+
+void source_end(unsigned int id, enum change_what what)
+{
+	struct sim_change *change = &world.change[id];
+	struct sim_ring *r = &world.ring;
+
 	sim_change_pages(id, what);
 	oracle_changed(id);
 	if (change->tells_end) {
@@ -74,6 +82,11 @@ void source_change(unsigned int first, unsigned int end, enum change_what what)
 	sched_point("the change ends", change);
 	change->barred = false;
 	oracle_over(id);
+}
+
+void source_change(unsigned int first, unsigned int end, enum change_what what)
+{
+	source_end(source_begin(first, end), what);
 }
 
 bool ring_polls_readable(void)
@@ -192,6 +205,7 @@ static int sim_barrier(struct hmm_source *src, char *why, size_t size)
 	if (sched_choose(2, "the barrier fails"))
 		return -EMFILE;
 	before = world.changes;
+	world.flag[1] = 1;
 	if (!none_barred(&before))
 		sched_block("the barrier waits for changes", &world.ring,
 			    none_barred, &before);
