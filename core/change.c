@@ -48,7 +48,16 @@ void hmm_changes_end(struct hmm_changes *c, unsigned long start,
 		c->unlisted--;
 }
 
-/* Take out one that touches the new one, and let that grow over it. */
+static bool is_everything(const struct hmm_change *change)
+{
+	return change->start == 0 && change->end == ~0ul;
+}
+
+/*
+ * Take out one that touches the new one, and let that grow over it.  Only what
+ * the same barrier closes: an older one would be kept open by each newer
+ * neighbour.  A change of everything takes all.
+ */
 static bool absorb(struct hmm_changes *c, struct hmm_change *new)
 {
 	unsigned int i;
@@ -56,7 +65,8 @@ static bool absorb(struct hmm_changes *c, struct hmm_change *new)
 	for (i = 0; i < c->nr; i++) {
 		struct hmm_change *s = &c->slot[i];
 
-		if (s->told || new->start > s->end || s->start > new->end)
+		if (s->told || new->start > s->end || s->start > new->end ||
+		    (s->gen != new->gen && !is_everything(new)))
 			continue;
 		if (s->start < new->start)
 			new->start = s->start;
@@ -91,7 +101,7 @@ void hmm_changes_open(struct hmm_changes *c, unsigned long start,
 			;
 	}
 	/* It answers for those without a slot, too, whose ends may be lost. */
-	if (new.start == 0 && new.end == ~0ul)
+	if (is_everything(&new))
 		c->unlisted = 0;
 	c->slot[c->nr++] = new;
 }

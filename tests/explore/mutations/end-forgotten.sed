@@ -1,3 +1,3 @@
 # file: core/change.c
 # opens: the end of a change is not seen
-/^void hmm_changes_end/,/^}/s/c->slot\[i\] = c->slot\[--c->nr\];//
+/^void hmm_changes_end/,/^}/s/\*oldest = c->slot\[--c->nr\];/;/

@@ -2,7 +2,7 @@
 # explorer: user
 # scenario: open open-two
 # opens: the source traces a change before its barrier sees it
-/^void source_change/,/^}/{
+/^unsigned int source_begin/,/^}/{
 	s/change->barred = true;//
 	s/^\tcount(id);/&\n\tsched_point("raise the count in progress", change);\n\tchange->barred = true;/
 }
