@@ -72,7 +72,7 @@
 #define KVM_CREATE_TRIES 100
 
 /* How long to wait for the record of a change that we made ourselves. */
-#define KVM_HANDSHAKE_TRIES 10000
+#define KVM_HANDSHAKE_TRIES 1000
 
 #define KVM_LINKS 2
 #define KVM_FDS (2 + KVM_LINKS)
@@ -508,18 +508,25 @@ static void *keeper(void *arg)
 	return NULL;
 }
 
-static int run_job(struct kvm_source *s, enum keeper_job job)
+static int wait_job(struct kvm_source *s)
 {
 	int ret;
 
 	pthread_mutex_lock(&s->lock);
-	s->job = job;
-	pthread_cond_broadcast(&s->cond);
-	while (s->job == job)
+	while (s->job != KEEPER_IDLE)
 		pthread_cond_wait(&s->cond, &s->lock);
 	ret = s->result;
 	pthread_mutex_unlock(&s->lock);
 	return ret;
+}
+
+static int run_job(struct kvm_source *s, enum keeper_job job)
+{
+	pthread_mutex_lock(&s->lock);
+	s->job = job;
+	pthread_cond_broadcast(&s->cond);
+	pthread_mutex_unlock(&s->lock);
+	return wait_job(s);
 }
 
 static int start_keeper(struct kvm_source *s)
@@ -527,6 +534,8 @@ static int start_keeper(struct kvm_source *s)
 	sigset_t all, old;
 	int ret;
 
+	/* Before it is there: it may be done before we look. */
+	s->job = KEEPER_START;
 	/* KVM_CREATE_VM gives up for a signal. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -535,7 +544,7 @@ static int start_keeper(struct kvm_source *s)
 	if (ret)
 		return ret;
 	pthread_setname_np(s->keeper, "hmm-kvm");
-	ret = run_job(s, KEEPER_START);
+	ret = wait_job(s);
 	if (ret)
 		pthread_join(s->keeper, NULL);
 	return ret;
@@ -793,11 +802,16 @@ static bool make_and_see_change(struct kvm_source *s, struct handshake *h,
 	*h = (struct handshake){
 		(uintptr_t)p, (uintptr_t)p + pages * PAGE_SIZE, 0, 0, 0, false
 	};
-	*p = 1;
-	madvise(p, pages * PAGE_SIZE, MADV_DONTNEED);
+	/*
+	 * As long as our mm's name is not known, the changes of all others come
+	 * as well, and may fill the ring: so take what is there, and do it again.
+	 */
 	for (tries = 0; tries < KVM_HANDSHAKE_TRIES && !h->seen; tries++) {
 		if (tries)
 			sched_yield();
+		walk(s, hmm_load_acquire(s->producer_pos), shake, h);
+		*p = 1;
+		madvise(p, pages * PAGE_SIZE, MADV_DONTNEED);
 		walk(s, hmm_load_acquire(s->producer_pos), shake, h);
 	}
 	munmap(p, pages * PAGE_SIZE);
@@ -836,6 +850,8 @@ static int attach_as(struct hmm_source **srcp, bool typed, char *why,
 	struct kvm_source *s = calloc(1, sizeof(*s));
 	int ret;
 
+	/* What an earlier attempt said is not why this one fails. */
+	*why = '\0';
 	if (!s)
 		return -ENOMEM;
 	s->src.ops = &hmm_source_kvm;
@@ -876,7 +892,8 @@ static int attach_as(struct hmm_source **srcp, bool typed, char *why,
 	return 0;
 out:
 	close_fds(s);
-	close_ring(s);
+	/* Not close_ring(): its id may not be known yet. */
+	close_fd(&s->src.event_fd);
 	unmap_shared(s);
 	free(s);
 	return ret;
