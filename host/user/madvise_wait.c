@@ -46,6 +46,7 @@ struct thread {
 	pid_t tid;
 	uint64_t user_ns;
 	unsigned long faults;
+	bool faults_known;
 };
 
 void hmm_discards_add(struct hmm_discards *d, unsigned long start,
@@ -172,7 +173,8 @@ static bool is_over(const struct hmm_discards *d, int dir,
 		return true;
 	if (asleep_elsewhere(d, dir, t->tid))
 		return true;
-	return read_stat(dir, t->tid, &faults) && faults != t->faults;
+	return t->faults_known && read_stat(dir, t->tid, &faults) &&
+	       faults != t->faults;
 }
 
 /*
@@ -187,14 +189,15 @@ static long list_threads(const struct hmm_discards *d, DIR *dir,
 	struct dirent *entry;
 	pid_t self = gettid();
 
-	while ((entry = readdir(dir))) {
+	/* Told by errno alone: a list cut short would be a thread forgotten. */
+	while (errno = 0, entry = readdir(dir)) {
 		struct thread t = { .tid = atoi(entry->d_name) };
 
 		if (t.tid <= 0 || t.tid == self ||
 		    asleep_elsewhere(d, dirfd(dir), t.tid) ||
 		    !user_time(t.tid, &t.user_ns))
 			continue;
-		read_stat(dirfd(dir), t.tid, &t.faults);
+		t.faults_known = read_stat(dirfd(dir), t.tid, &t.faults);
 		if (nr == room) {
 			room = room ? 2 * room : 64;
 			more = realloc(threads, room * sizeof(*threads));
@@ -205,6 +208,12 @@ static long list_threads(const struct hmm_discards *d, DIR *dir,
 			threads = more;
 		}
 		threads[nr++] = t;
+	}
+	if (errno) {
+		long ret = -errno;
+
+		free(threads);
+		return ret;
 	}
 	*threadsp = threads;
 	return (long)nr;

@@ -70,6 +70,7 @@ struct uffd_source {
 	int sock, eventfd, monitor, pagemap;
 
 	pthread_mutex_t request_lock; /* one request at a time on sock */
+	uint64_t requests;            /* the id of the last one */
 	pthread_mutex_t lock;         /* below; a leaf */
 	struct hmm_discards discards; /* not known to be over */
 	struct addr_set covered;      /* mapped and watched, see uffd_cover() */
@@ -350,8 +351,11 @@ static int make_event_fd(struct uffd_source *u)
 	return 0;
 }
 
-/* The next message of the monitor; -EPIPE if it is dead. */
-static int receive(struct uffd_source *u, int timeout_ms)
+/*
+ * The monitor's answer to request id; -EPIPE if it is dead.  Answers to earlier
+ * ones may be there, if reading them failed.
+ */
+static int receive(struct uffd_source *u, uint64_t id, int timeout_ms)
 {
 	struct pollfd fds[2] = {
 		{ .fd = u->sock, .events = POLLIN },
@@ -365,15 +369,24 @@ static int receive(struct uffd_source *u, int timeout_ms)
 	 * Not its end of the socket alone, of which a child that was forked
 	 * meanwhile may have a copy, but its life.
 	 */
-	do
-		ret = poll(fds, 2, timeout_ms);
-	while (ret < 0 && errno == EINTR);
-	if (ret < 0)
-		return -errno;
-	if (!ret)
-		return -ETIMEDOUT;
-	n = recv(u->sock, &reply, sizeof(reply), MSG_DONTWAIT);
-	return n == sizeof(reply) ? reply.error : -EPIPE;
+	do {
+		do
+			ret = poll(fds, 2, timeout_ms);
+		while (ret < 0 && errno == EINTR);
+		if (ret < 0)
+			return -errno;
+		if (!ret)
+			return -ETIMEDOUT;
+		do
+			n = recv(u->sock, &reply, sizeof(reply), MSG_DONTWAIT);
+		while (n < 0 && errno == EINTR);
+		/* Woken by its death, with nothing there: -EAGAIN. */
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
+		if (n != sizeof(reply))
+			return -EPIPE;
+	} while (reply.id != id);
+	return reply.error;
 }
 
 /* Make it go, and be sure that it has: what it holds is released after. */
@@ -429,7 +442,7 @@ static int start_monitor(struct uffd_source *u, int ring, char *why,
 		say_spawn(&spawn, ret, why, size);
 	close(user->pidfd);
 	if (!ret) {
-		ret = receive(u, MONITOR_TIMEOUT_MS);
+		ret = receive(u, 0, MONITOR_TIMEOUT_MS);
 		if (ret)
 			snprintf(why, size,
 				 "the monitor process did not get ready (%s)",
@@ -662,13 +675,18 @@ static int request(struct uffd_source *u, unsigned long start,
 		   unsigned long end)
 {
 	struct uffd_request message = { .start = start, .end = end };
+	ssize_t n;
 	int ret;
 
 	pthread_mutex_lock(&u->request_lock);
-	if (send(u->sock, &message, sizeof(message), MSG_NOSIGNAL) < 0)
-		ret = -EPIPE;
+	message.id = ++u->requests;
+	do
+		n = send(u->sock, &message, sizeof(message), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		ret = -errno;
 	else
-		ret = receive(u, -1);
+		ret = receive(u, message.id, -1);
 	pthread_mutex_unlock(&u->request_lock);
 	return ret;
 }
@@ -720,6 +738,9 @@ static int cover_vmas(struct uffd_source *u, unsigned long start,
 			continue;
 		ret = request(u, from & ~mask, (to + mask) & ~mask);
 	}
+	/* An end that is none would leave the rest unwatched. */
+	if (!ret && ferror(smaps))
+		ret = -EIO;
 	fclose(smaps);
 	return ret;
 }

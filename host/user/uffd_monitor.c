@@ -114,9 +114,9 @@ static void serve_events(void)
 		_exit(1);
 }
 
-static void reply(int error)
+static void reply(uint64_t id, int error)
 {
-	struct uffd_reply message = { .error = error };
+	struct uffd_reply message = { .id = id, .error = error };
 
 	/* Without MSG_DONTWAIT a process that asks and never reads stops us. */
 	if (send(shared->user.sock, &message, sizeof(message),
@@ -139,7 +139,8 @@ static bool serve_request(void)
 	/* Nothing is ever protected; it's the one mode that stops no access. */
 	arg.range.start = request.start;
 	arg.range.len = request.end - request.start;
-	reply(ioctl(shared->user.uffd, UFFDIO_REGISTER, &arg) ? -errno : 0);
+	reply(request.id,
+	      ioctl(shared->user.uffd, UFFDIO_REGISTER, &arg) ? -errno : 0);
 	return true;
 }
 
@@ -204,7 +205,7 @@ int main(int argc, char **argv)
 	if (ret)
 		return 1;
 	ret = keep_only(&shared->user.uffd, 4);
-	reply(ret);
+	reply(0, ret);
 	if (ret)
 		return 1;
 

@@ -100,10 +100,12 @@ struct uffd_shared {
 /* Watch [start, end): a request on the socket. */
 struct uffd_request {
 	uint64_t start, end;
+	uint64_t id;
 };
 
-/* The answer, and once unasked when the monitor is ready. */
+/* The answer, and once unasked, with id 0, when the monitor is ready. */
 struct uffd_reply {
+	uint64_t id;
 	int32_t error; /* 0 or -errno */
 };
 
