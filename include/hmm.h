@@ -373,7 +373,8 @@ bool hmm_range_wait_until_valid(struct hmm_range *range, unsigned long timeout);
  * -EFAULT the mm is dead; -EPERM a vma without read permission;
  * -EINVAL not registered, or memory in smaller pages than page_shift;
  * -ENOMEM; -EOPNOTSUPP the source can't watch this memory (see
- * hmm_source_query(); the log says why).
+ * hmm_source_query(); the log says why); -EMFILE, -EIO ... what reading /proc
+ * said.
  */
 long hmm_range_snapshot(struct hmm_range *range);
 

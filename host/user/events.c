@@ -234,17 +234,22 @@ static void *watcher(void *arg)
 		{ .fd = mm->src->event_fd, .events = POLLIN },
 		{ .fd = ev->kick_fd, .events = POLLIN },
 	};
+	const struct timespec pause = { .tv_nsec = QUIET_NS };
 	uint64_t kicks, consumed;
 	bool busy = false;
 
 	while (!__atomic_load_n(&ev->stop, __ATOMIC_ACQUIRE)) {
 		if (READ_ONCE(ev->failed))
 			fds[0].fd = -1;
-		if (wait_for_work(mm, fds, busy) < 0 && errno != EINTR)
-			break;
+		/* Without it the mirrors must not wait: look without being told. */
+		if (wait_for_work(mm, fds, busy) < 0 && errno != EINTR) {
+			nanosleep(&pause, NULL);
+			fds[1].revents = POLLIN;
+		}
 		WRITE_ONCE(ev->armed, false);
 		if ((fds[1].revents & POLLIN) &&
-		    read(ev->kick_fd, &kicks, sizeof(kicks)) < 0)
+		    read(ev->kick_fd, &kicks, sizeof(kicks)) < 0 &&
+		    errno != EAGAIN)
 			continue;
 		consumed = READ_ONCE(mm->hmm.consumed);
 		drain(mm);
@@ -307,6 +312,9 @@ static void *barrier(void *arg)
 				break;
 			nanosleep(&pause, NULL);
 		}
+		/* Who still waits asks again, for another round. */
+		if (tries == BARRIER_TRIES)
+			wake_up_all(&mm->hmm.wq);
 	}
 	return NULL;
 }

@@ -3,6 +3,7 @@
  * fault.c - fault pages of this process in
  */
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "mm.h"
@@ -123,8 +124,13 @@ static int fault_later(struct hmm_faulter *f, unsigned long start,
 	if (!slot)
 		goto out;
 	ret = start_thread(f);
-	if (ret)
+	if (ret) {
+		/* Not -EAGAIN: to come back would not help. */
+		pr_warn("hmm: no thread for faults that wait (%s): raise RLIMIT_NPROC, or fault with block = true",
+			strerror(-ret));
+		ret = -ENOMEM;
 		goto out;
+	}
 	*slot = (struct hmm_fault_job){
 		.start = start,
 		.end = end,

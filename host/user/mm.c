@@ -328,33 +328,46 @@ static struct mm_struct *find_attached(const struct hmm_source_ops *ops)
 	return mm;
 }
 
+/* Under attaching; tried again if it failed. */
+static int register_fork(void)
+{
+	static bool done;
+	int ret = 0;
+
+	if (!done)
+		ret = -pthread_atfork(fork_prepare, fork_parent, fork_child);
+	done = !ret;
+	return ret;
+}
+
 static int attach_source(struct mm_struct **mmp,
 			 const struct hmm_source_ops *ops, bool private_files,
 			 char *why, size_t size)
 {
 	struct mm_struct *mm = find_attached(ops);
-	int ret = 0;
+	int ret;
 
 	*why = '\0';
 	if (!mm) {
-		mm = get_unused();
-		if (!mm)
-			return -ENOMEM;
+		ret = register_fork();
+		if (!ret) {
+			mm = get_unused();
+			ret = mm ? 0 : -ENOMEM;
+		}
+		if (ret) {
+			snprintf(why, size, "%s", strerror(-ret));
+			return ret;
+		}
 		ret = mm_attach(mm, ops, private_files, why, size);
+		if (ret)
+			return ret;
 	}
-	if (!ret)
-		*mmp = mm;
-	return ret;
-}
-
-static void register_fork(void)
-{
-	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	*mmp = mm;
+	return 0;
 }
 
 int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *opts)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	const struct hmm_source_ops *const *ops;
 	const char *name = NULL;
 	char why[256];
@@ -362,7 +375,6 @@ int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *opts)
 
 	if (!mmp || (opts && opts->size < sizeof(*opts)))
 		return -EINVAL;
-	pthread_once(&once, register_fork);
 	if (opts)
 		name = opts->source;
 	if (!name)

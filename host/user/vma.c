@@ -95,6 +95,9 @@ static int scan(unsigned long addr, struct found *f)
 	while (ret && fgets(line, sizeof(line), maps))
 		if (parse(line, f) && f->vma.end > addr)
 			ret = 0;
+	/* An end that is none must not pass for a hole. */
+	if (ret && ferror(maps))
+		ret = -EIO;
 	fclose(maps);
 	return ret;
 }
@@ -123,6 +126,8 @@ static bool smaps_says_special(unsigned long start)
 			break;
 		}
 	}
+	if (ferror(smaps))
+		ret = true;
 	fclose(smaps);
 	return ret;
 }
@@ -132,6 +137,8 @@ static bool may_be_special(struct mm_struct *mm, const struct found *f)
 	struct hmm_vmas *v = &mm->vmas;
 	unsigned int i;
 
+	if (v->unknown)
+		return true;
 	for (i = 0; i < v->nr_devices; i++)
 		if (f->file && makedev(f->major, f->minor) == v->devices[i])
 			return true;
@@ -191,15 +198,19 @@ static void add_device(struct hmm_vmas *v, dev_t dev)
 		v->devices[v->nr_devices++] = dev;
 }
 
-/* Where the kernel put vvar; it stays there unless the process moves it. */
-static void find_vvar(struct hmm_vmas *v)
+/*
+ * Where the kernel put vvar; it stays there unless the process moves it.  False
+ * if that can't be told.
+ */
+static bool find_vvar(struct hmm_vmas *v)
 {
 	FILE *maps = fopen("/proc/self/maps", "re");
 	char line[LINE];
 	struct found f;
+	bool ret;
 
 	if (!maps)
-		return;
+		return false;
 	while (fgets(line, sizeof(line), maps)) {
 		if (!strstr(line, "[vvar") || !parse(line, &f))
 			continue;
@@ -207,7 +218,9 @@ static void find_vvar(struct hmm_vmas *v)
 			v->vvar_start = f.vma.start;
 		v->vvar_end = f.vma.end;
 	}
+	ret = !ferror(maps);
 	fclose(maps);
+	return ret;
 }
 
 void hmm_vmas_open(struct mm_struct *mm)
@@ -223,10 +236,15 @@ void hmm_vmas_open(struct mm_struct *mm)
 	for (i = 0; i < sizeof(paths) / sizeof(*paths); i++)
 		if (!stat(paths[i], &st))
 			add_device(v, st.st_dev);
+		else if (errno != ENOENT)
+			v->unknown = true;
 	/* An eventfd shows the device of all anonymous inodes. */
 	if (!fstat(mm->events.kick_fd, &st))
 		add_device(v, st.st_dev);
-	find_vvar(v);
+	else
+		v->unknown = true;
+	if (!find_vvar(v))
+		v->unknown = true;
 }
 
 void hmm_vmas_close(struct mm_struct *mm)
