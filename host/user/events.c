@@ -166,8 +166,13 @@ bool hmm_host_sync(struct hmm *hmm)
 			return false;
 		sched_yield();
 	}
-	/* A change made by this very thread is over, since this runs. */
+	/*
+	 * A change made by this very thread is over, since this runs.  Its end,
+	 * which is not counted, may be in a record, with nobody about to look.
+	 */
 	hmm_invalidate_close_owner(hmm, self());
+	if (READ_ONCE(hmm->changes.nr) && drain(mm))
+		kick(mm);
 	return true;
 }
 
