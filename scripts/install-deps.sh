@@ -17,7 +17,8 @@ DEMO='sqlite3'
 # io_uring and other allocators.
 CHECK='libcmocka-dev gdb procps linux-headers-amd64 pkg-config man-db valgrind
 	clang-format clang-tidy cppcheck liburing-dev libjemalloc2 libmimalloc2.0
-	libtcmalloc-minimal4'
+	libtcmalloc-minimal4
+	qemu-system-x86 busybox-static cpio kmod xz-utils'
 
 missing()
 {

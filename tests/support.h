@@ -43,10 +43,16 @@ static const uint64_t dev_values[HMM_PFN_VALUE_MAX] __attribute__((unused)) = {
 	[HMM_PFN_SPECIAL] = DEV_SPECIAL,
 };
 
+/* $HMM_TEST_SLOW: on an emulated machine, where all takes many times as long. */
+static inline bool is_slow(void)
+{
+	return getenv("HMM_TEST_SLOW");
+}
+
 /* Hangs are failures: one alarm for each test program or test. */
 static inline void watchdog(unsigned int seconds)
 {
-	alarm(seconds);
+	alarm(is_slow() ? 10 * seconds : seconds);
 }
 
 /*

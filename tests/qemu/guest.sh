@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT OR GPL-2.0
+#
+# guest.sh PROJECT O KERNEL - what runs inside the guest, as root
+#
+# Leaves NAME.log and NAME.rc in /mnt for each test; the marks in the kernel's
+# log say which test a message belongs to.
+set -u
+cd "$1" || exit
+O=$2 kernel=$3
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TMPDIR=/tmp
+export LC_ALL=C
+
+# run NAME SECONDS COMMAND...
+run()
+{
+	name=$1 seconds=$2
+	shift 2
+	echo "<4>qemu: begin $name" >/dev/kmsg
+	echo 124 >"/mnt/$name.rc"
+	# Line by line, to see how far it came if it does not end.
+	(cd /tmp && timeout -k 5 "$seconds" stdbuf -oL "$@") \
+		>"/mnt/$name.log" 2>&1 </dev/null
+	echo $? >"/mnt/$name.rc"
+	echo "<4>qemu: end $name" >/dev/kmsg
+}
+
+load()
+{
+	modprobe -d "$kernel/root" "$@"
+}
+
+# ---- libhmm's kvm source, attached to the notifiers themselves --------------
+
+load kvm_amd
+load zram num_devices=1
+echo 256M >/sys/block/zram0/disksize
+mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
+export HMM_TEST_SLOW=1 HMM_SOURCE=kvm
+for test in source_kvm driver_loop rules kinds fork; do
+	[ -x "$O/tests/$test" ] && run "$test" 240 "$O/tests/$test"
+done
+
+# The tests above must not have passed for another way to attach.
+typed()
+{
+	grep -h '^attached:' /mnt/source_kvm.log
+	if grep -q "^attached: BPF on the mmu notifiers' start and end" \
+		/mnt/source_kvm.log; then
+		echo "ok the notifiers' start and end"
+	else
+		echo "not ok the notifiers' start and end"
+	fi
+}
+typed >/mnt/mechanism.log
+echo 0 >/mnt/mechanism.rc

@@ -1,0 +1,160 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT OR GPL-2.0
+#
+# run.sh O VERSION... - boot stock Debian kernels under QEMU, test in them
+#
+# Emulated, so it needs no virtualisation of the machine's.  A test is a case
+# of a unit test, or a script's line "ok", "not ok" or "skip"; a warning or a
+# worse message of the kernel fails the test that it came in.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+O=$1
+shift
+mkdir -p "$O/qemu"
+O=$(cd "$O" && pwd)
+passed=0 failed=0 skipped=0
+
+# What has no business in a kernel's log.
+SPLAT='WARNING:|BUG:|Oops|Call Trace|general protection|INFO: |KASAN|KCSAN|UBSAN'
+SPLAT="$SPLAT|suspicious RCU|possible .*(deadlock|locking|recursion)|leak"
+
+skip()
+{
+	echo "skip $1: $2"
+	skipped=$((skipped + 1))
+}
+
+need()
+{
+	for command; do
+		command -v "$command" >/dev/null || {
+			skip qemu "no $command; scripts/install-deps.sh names the packages"
+			return 1
+		}
+	done
+}
+
+# initramfs DIR: busybox, init, and what it takes to mount the host's files
+initramfs()
+{
+	ram=$1/ram
+	rm -rf "$ram"
+	mkdir -p "$ram/bin" "$ram/modules"
+	cp "$(command -v busybox)" "$ram/bin/busybox"
+	cp tests/qemu/init "$ram/init"
+	chmod 755 "$ram/init"
+	for module in 9pnet_virtio 9p virtio_pci; do
+		modprobe -d "$1/root" -S "$(cat "$1/release")" \
+			--show-depends "$module"
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
+	while read -r file; do
+		name=$(basename "$file" .xz)
+		case $file in
+		*.xz) xz -dc "$file" >"$ram/modules/$name" ;;
+		*) cp "$file" "$ram/modules/$name" ;;
+		esac
+		echo "$name"
+	done >"$ram/modules/order"
+	(cd "$ram" && find . | cpio -o -H newc --quiet) >"$1/initramfs"
+	rm -rf "$ram"
+}
+
+# boot DIR OUT
+boot()
+{
+	rm -rf "$2"
+	mkdir -p "$2"
+	words="console=ttyS0 loglevel=5 panic=-1 oops=panic nokaslr"
+	words="$words mitigations=off tsc=reliable no_timer_check"
+	words="$words cryptomgr.notests random.trust_cpu=on nowatchdog"
+	words="$words rcupdate.rcu_cpu_stall_timeout=120"
+	words="$words hmm.project=$PWD hmm.build=$O hmm.kernel=$1"
+	timeout 800 qemu-system-x86_64 -machine pc \
+		-accel tcg,thread=multi -cpu max -smp 2 -m 1536 \
+		-nodefaults -nic none -no-reboot -display none -serial stdio \
+		-kernel "$1/vmlinux" -initrd "$1/initramfs" -append "$words" \
+		-virtfs local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap \
+		-virtfs local,path="$2",mount_tag=out,security_model=none \
+		</dev/null 2>&1 | tr -d '\r' >"$2/console"
+}
+
+# splats OUT NAME: what the kernel had to complain about during a test
+splats()
+{
+	sed -n "/qemu: begin $2\$/,/qemu: end $2\$/p" "$1/console" |
+		grep -E "$SPLAT"
+}
+
+# One line a case: from what cmocka prints, or from a script's own lines.
+cases()
+{
+	awk -v rc="$2" -v test="$3" '
+	function result(what) {
+		if (what == "skip")
+			sub(/^ *(skip(ped)?: *)?/, "", why)
+		print what " " test ": " name (what == "skip" ? ": " why : "")
+		name = ""; n++
+		if (what == "not ok") bad++
+	}
+	BEGIN		   { why = "no reason given" }
+	/^\[ RUN      \]/  { if (name) result("not ok"); name = $4
+			     why = "no reason given"; next }
+	/^\[       OK \]/  { if (name) result("ok"); next }
+	/^\[  SKIPPED \]/  { if (name) result("skip"); next }
+	/^\[  FAILED  \]/  { if (name) result("not ok"); next }
+	/^ok /		   { name = substr($0, 4); result("ok"); next }
+	/^not ok /	   { name = substr($0, 8); result("not ok"); next }
+	/^skip [^:]*: /	   { i = index($0, ": "); name = substr($0, 6, i - 6)
+			     why = substr($0, i + 2); result("skip"); next }
+	NF		   { why = $0 }
+	END {
+		if (name) result("not ok")
+		name = "exit status " rc
+		if (rc == 77 && !n) { name = "all"; result("skip") }
+		else if (rc != 0 && !bad) result("not ok")
+		else if (!n) result("ok")
+	}' "$1"
+}
+
+report()
+{
+	version=$1 out=$2
+	for rc in "$out"/*.rc; do
+		[ -f "$rc" ] || continue
+		test=$(basename "$rc" .rc)
+		log=$out/$test.log
+		cases "$log" "$(cat "$rc")" "$version $test" >"$out/cases"
+		splats "$out" "$test" >"$out/splats" &&
+			echo "not ok $version $test: the kernel's log" \
+				>>"$out/cases"
+		cat "$out/cases"
+		if grep -q '^not ok' "$out/cases"; then
+			tail -n 40 "$log" | sed 's/^/    /'
+			sed 's/^/    /' "$out/splats"
+		fi
+		passed=$((passed + $(grep -c '^ok' "$out/cases")))
+		failed=$((failed + $(grep -c '^not ok' "$out/cases")))
+		skipped=$((skipped + $(grep -c '^skip' "$out/cases")))
+	done
+	# Between the tests, after the last one, and whether there was an end.
+	sed '/qemu: begin/,/qemu: end/d' "$out/console" |
+		grep -E "$SPLAT|qemu: no" >"$out/splats"
+	if [ ! -f "$out/done" ] || [ -s "$out/splats" ]; then
+		echo "not ok $version: the guest did not end well"
+		tail -n 60 "$out/console" | sed 's/^/    /'
+		failed=$((failed + 1))
+	fi
+}
+
+need qemu-system-x86_64 busybox cpio depmod modprobe xz && for version; do
+	kernel=$O/qemu/$version
+	if ! why=$(sh tests/qemu/kernel.sh "$version" "$kernel"); then
+		skip "Linux $version" "$(echo "$why" | tail -n 1)"
+		continue
+	fi
+	initramfs "$kernel"
+	boot "$kernel" "$kernel/out"
+	report "$version" "$kernel/out"
+done
+echo "qemu: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
