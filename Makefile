@@ -183,15 +183,20 @@ demo:
 	$(MAKE) all
 	O=$O scripts/demo.sh
 
-# The core for the kernel, against the newest installed headers: it has to
-# compile there unchanged.  Nothing is loaded, hence an object is enough.
+# ---- The kernel modules -----------------------------------------------------
+
+# For the newest installed headers, or KERNEL=.  The sources are copied, since
+# kbuild leaves what it makes beside them.
 KERNEL ?= $(lastword $(shell ls -d /lib/modules/*/build 2>/dev/null | sort -V))
-.PHONY: kernel-compile
-kernel-compile:
-	rm -rf $O/kernel && mkdir -p $O/kernel
-	cp include/hmm.h core/*.[ch] host/kernel/* $O/kernel
+MODULES ?= $O/modules
+.PHONY: modules
+modules:
+	mkdir -p $(MODULES)
+	cp -pru --parents include core host/kernel device/kernel $(MODULES)
+	cp -pu host/kernel/Kbuild $(MODULES)
 	# MAKEFLAGS carries our O=, which means something else there.
-	MAKEFLAGS= $(MAKE) -C $(KERNEL) M=$(abspath $O/kernel) W=1 hmm_core.o
+	MAKEFLAGS= $(MAKE) -C $(KERNEL) M=$(abspath $(MODULES)) \
+		CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
 # ---- Install ----------------------------------------------------------------
 

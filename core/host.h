@@ -120,6 +120,12 @@ bool hmm_wait_callbacks(struct hmm *hmm, unsigned long ms);
 struct hmm *hmm_host_get(struct mm_struct *mm);
 void hmm_host_put(struct hmm *hmm);
 
+/*
+ * The same for callers that don't hold the mmap lock for write.  A host that
+ * can't create one then says ERR_PTR(-ENXIO).
+ */
+struct hmm *hmm_host_find(struct mm_struct *mm);
+
 /* A mirror was registered: from now on there is someone to tell. */
 void hmm_host_mirrors(struct hmm *hmm);
 

@@ -29,7 +29,7 @@ int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
 	/* The mm stays in use until unregister: rule 7. */
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
-	hmm = hmm_host_get(mm);
+	hmm = hmm_host_find(mm);
 	if (IS_ERR(hmm)) {
 		ret = (int)PTR_ERR(hmm);
 		goto out_mm;

@@ -94,6 +94,16 @@
 
 #ifdef __KERNEL__
 #include <linux/types.h>
+/* The kernel exports one of these names itself, and may come to have more. */
+#define hmm_mirror_register	   hmm2_mirror_register
+#define hmm_mirror_unregister	   hmm2_mirror_unregister
+#define hmm_range_register	   hmm2_range_register
+#define hmm_range_unregister	   hmm2_range_unregister
+#define hmm_range_wait_until_valid hmm2_range_wait_until_valid
+#define hmm_range_snapshot	   hmm2_range_snapshot
+#define hmm_range_fault		   hmm2_range_fault
+#define hmm_range_recheck	   hmm2_range_recheck
+#define hmm_vma_fault		   hmm2_vma_fault
 #else
 #include <stdbool.h>
 #include <stddef.h>
@@ -331,7 +341,7 @@ struct hmm_range {
  * @end: last byte, exclusive; rounded down to a page
  *
  * Pins @mm until hmm_range_unregister().  The range is not valid before its
- * first snapshot or fault.
+ * first snapshot or fault.  In the kernel a mirror of @mm is registered first.
  *
  * Context: may sleep; any locks but those of a callback that it may wait for.
  * Return: 0; -EINVAL without range or mm, with start >= end after rounding,

@@ -14,7 +14,7 @@ BUILD='gcc libc6-dev make clang bpftool libbpf-dev libelf-dev zlib1g-dev
 DEMO='sqlite3'
 # To test: unit tests, stacks of what hangs, the core in the kernel's clothes,
 # installed headers, man pages, format and static analysis; and for the torture
-# io_uring and other allocators.
+# io_uring and other allocators; kernels in QEMU.
 CHECK='libcmocka-dev gdb procps linux-headers-amd64 pkg-config man-db valgrind
 	clang-format clang-tidy cppcheck liburing-dev libjemalloc2 libmimalloc2.0
 	libtcmalloc-minimal4

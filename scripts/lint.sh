@@ -20,7 +20,7 @@ code=$(find include core host device tools examples tests bench -name '*.[ch]' |
 # What is analysed is what is installed, as the user's compiler sees it: not the
 # kernel's side, not BPF programs.  Tests are run, with sanitizers.
 user=$(echo "$code" | grep '\.c$' |
-	grep -v -e '^host/kernel/' -e '\.bpf\.c$' -e '^tests/' -e '^bench/')
+	grep -v -e '/kernel/' -e '\.bpf\.c$' -e '^tests/' -e '^bench/')
 flags="-std=gnu11 -D_GNU_SOURCE -Iinclude -Icore -Ihost/user -Idevice -Itests
 	-I$O/gen"
 

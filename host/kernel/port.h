@@ -16,4 +16,7 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
+/* A range may be unregistered under a spinlock, and its pin be the last one. */
+#define mmput mmput_async
+
 #endif

@@ -80,6 +80,11 @@ struct hmm *hmm_host_get(struct mm_struct *mm)
 	return mmget_not_zero(mm) ? &mm->hmm : ERR_PTR(-EFAULT);
 }
 
+struct hmm *hmm_host_find(struct mm_struct *mm)
+{
+	return hmm_host_get(mm);
+}
+
 void hmm_host_put(struct hmm *hmm)
 {
 	mmput(mm_of(hmm));

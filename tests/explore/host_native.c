@@ -144,6 +144,11 @@ static bool no_reader(void *arg)
  * Never waits, as it may be called from a callback: what it freed stays as it
  * is until the changes that could see it are over.
  */
+struct hmm *hmm_host_find(struct mm_struct *mm)
+{
+	return hmm_host_get(mm);
+}
+
 void hmm_host_put(struct hmm *hmm)
 {
 	struct sim_native *mm = &hmm->mm->n;

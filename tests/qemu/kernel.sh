@@ -11,63 +11,26 @@
 # Exit status 77: it can't be had here; the last line says why.
 set -eu
 
+. "$(dirname "$0")/packages.sh"
+
 version=$1 dir=$2
-mirror=http://deb.debian.org
-key=/usr/share/keyrings/debian-archive-keyring.gpg
-
-no()
-{
-	echo "$*"
-	exit 77
-}
-
 [ ! -f "$dir/complete" ] || exit 0
-command -v apt-get >/dev/null || no "no apt-get to download a kernel with"
-[ -f $key ] || no "no $key to check a kernel's signature with"
 rm -rf "$dir"
-mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial" "$dir/deb"
+mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
-
-case $version in
-6.1)	cat <<-LIST
-	deb [signed-by=$key] $mirror/debian bookworm main
-	deb [signed-by=$key] $mirror/debian bookworm-updates main
-	deb [signed-by=$key] $mirror/debian-security bookworm-security main
-	LIST
-	;;
-6.12)	echo "deb [signed-by=$key] $mirror/debian bookworm-backports main" ;;
-*)	no "no Debian suite is known to have Linux $version" ;;
-esac >"$dir/apt/sources.list"
-
-# The lists and the cache of our own; proxies and the like as the machine has.
-set -- -qq -o Dir::Etc::SourceList="$dir/apt/sources.list" \
-	-o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$dir/apt/lists" \
-	-o Dir::Cache="$dir/apt/cache" -o Acquire::Languages=none \
-	-o APT::Architecture=amd64 -o APT::Sandbox::User=root \
-	-o Acquire::http::Timeout=20 -o Acquire::Retries=1
-
-apt-get "$@" update >"$dir/apt/log" 2>&1 ||
-	no "$mirror can't be reached (see $dir/apt/log)"
+packages_from "$version" "$dir"
 
 # What an empty package depends on is the current one.
-current()
-{
-	apt-cache "$@" 2>>"$dir/apt/log" | sed -n 's/^ *Depends: //p'
-}
-image=$(current "$@" depends linux-image-amd64 | grep '^linux-image-' || :)
+image=$(packages_needed linux-image-amd64 | grep '^linux-image-' || :)
 release=${image#linux-image-}
 [ -n "$release" ] || no "no linux-image-amd64 for $version on $mirror"
 headers=linux-headers-$release
-common=$(current "$@" depends "$headers" | grep -- '-common$')
-kbuild=$(current "$@" depends "$headers" | grep '^linux-kbuild')
-
-(cd "$dir/deb" && apt-get "$@" download "$image" "$headers" "$common" \
-	"$kbuild") >>"$dir/apt/log" 2>&1 ||
-	no "$image can't be downloaded (see $dir/apt/log)"
+packages_get "$image" "$headers" \
+	$(packages_needed "$headers" | grep -e '-common$' -e '^linux-kbuild')
 for deb in "$dir"/deb/*.deb; do
 	dpkg-deb -x "$deb" "$dir/root"
 done
-rm -r "$dir/deb" "$dir/apt"
+packages_done
 
 # The packages' build directories know each other by absolute names.
 build=$dir/root/usr/src/$headers

@@ -2,8 +2,8 @@
 #
 # Tests in stock Debian kernels, booted under QEMU: make qemu-check
 
-QEMU_KERNELS ?= 6.1
+QEMU_KERNELS ?= 6.12 6.1
 
 .PHONY: qemu-check
 qemu-check: tests
-	tests/qemu/run.sh $O $(QEMU_KERNELS)
+	MAKE='$(MAKE)' tests/qemu/run.sh $O $(QEMU_KERNELS)

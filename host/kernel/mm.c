@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * mm.c - the notifiers of an mm, and how long they live
+ *
+ * Two notifiers per mm.  `marks` is told of starts and ends; it never fails,
+ * never sleeps, and what it does are a start and an end of the core.  `tells`
+ * is told of starts only, runs the mirrors' callbacks, and may refuse when it
+ * must not block.  One notifier can't do both: the kernel, when any notifier
+ * refuses, calls the end of all that have one, of those too that were not
+ * told the start, unless they are the one that refused.  With two, each start
+ * that was marked is ended exactly once.
+ *
+ * The one registered last is called first.  `tells` is registered while
+ * `marks` is being allocated, hence before it: ranges stop being valid before
+ * the first callback runs, which is what hmm_range_valid() under the driver's
+ * lock relies on.
+ */
+#include <linux/hashtable.h>
+#include <linux/mmu_notifier.h>
+#include <linux/refcount.h>
+
+#include "host.h"
+#include "mm.h"
+
+struct hmm_mm {
+	struct hmm hmm;
+	struct mmu_notifier marks;
+	struct mmu_notifier tells;
+	struct hlist_node node;
+	refcount_t users;   /* mirrors and ranges */
+	atomic_t notifiers; /* which are still to be freed */
+};
+
+/*
+ * Those with users, by mm.  An object that lost its last user is gone from
+ * here at once; the kernel may call its notifiers for a little longer.
+ */
+static DEFINE_HASHTABLE(mms, 8);
+static DEFINE_SPINLOCK(mms_lock);
+
+static atomic_t live = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(none_left);
+
+static struct hmm_mm *of_marks(struct mmu_notifier *mn)
+{
+	return container_of(mn, struct hmm_mm, marks);
+}
+
+static struct hmm_mm *of_tells(struct mmu_notifier *mn)
+{
+	return container_of(mn, struct hmm_mm, tells);
+}
+
+/* ---- What the kernel tells ---------------------------------------------- */
+
+static int marks_start(struct mmu_notifier *mn,
+		       const struct mmu_notifier_range *range)
+{
+	hmm_invalidate_start(&of_marks(mn)->hmm, range->start, range->end);
+	return 0;
+}
+
+static void marks_end(struct mmu_notifier *mn,
+		      const struct mmu_notifier_range *range)
+{
+	hmm_invalidate_end(&of_marks(mn)->hmm, range->start, range->end);
+}
+
+static void marks_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	hmm_release(&of_marks(mn)->hmm);
+}
+
+static enum hmm_change_kind kind_of(const struct mmu_notifier_range *range)
+{
+	switch (range->event) {
+	case MMU_NOTIFY_UNMAP:
+		return HMM_CHANGE_UNMAP;
+	case MMU_NOTIFY_PROTECTION_VMA:
+		return HMM_CHANGE_PROTECT;
+	case MMU_NOTIFY_PROTECTION_PAGE:
+		return HMM_CHANGE_FORK;
+	case MMU_NOTIFY_MIGRATE:
+		return HMM_CHANGE_MIGRATE;
+	default:
+		return HMM_CHANGE_OTHER;
+	}
+}
+
+static int tells_start(struct mmu_notifier *mn,
+		       const struct mmu_notifier_range *range)
+{
+	struct hmm_update update = {
+		.start = range->start,
+		.end = range->end,
+		.event = HMM_UPDATE_INVALIDATE,
+		.kind = kind_of(range),
+		.blockable = mmu_notifier_range_blockable(range),
+	};
+	int ret = hmm_mirrors_sync(&of_tells(mn)->hmm, &update);
+
+	/* Only one who can't wait may refuse, and only so. */
+	return ret && !update.blockable ? -EAGAIN : 0;
+}
+
+/* ---- Life --------------------------------------------------------------- */
+
+static void free_one(struct hmm_mm *m)
+{
+	if (!atomic_dec_and_test(&m->notifiers))
+		return;
+	kfree(m);
+	if (atomic_dec_and_test(&live))
+		wake_up_all(&none_left);
+}
+
+static void marks_free(struct mmu_notifier *mn)
+{
+	free_one(of_marks(mn));
+}
+
+static void tells_free(struct mmu_notifier *mn)
+{
+	free_one(of_tells(mn));
+}
+
+static struct mmu_notifier *marks_alloc(struct mm_struct *mm);
+static struct mmu_notifier *tells_alloc(struct mm_struct *mm);
+
+static const struct mmu_notifier_ops marks_ops = {
+	.invalidate_range_start = marks_start,
+	.invalidate_range_end = marks_end,
+	.release = marks_release,
+	.alloc_notifier = marks_alloc,
+	.free_notifier = marks_free,
+};
+
+static const struct mmu_notifier_ops tells_ops = {
+	.invalidate_range_start = tells_start,
+	.alloc_notifier = tells_alloc,
+	.free_notifier = tells_free,
+};
+
+static struct mmu_notifier *tells_alloc(struct mm_struct *mm)
+{
+	struct hmm_mm *m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
+
+	if (!m)
+		return ERR_PTR(-ENOMEM);
+	hmm_init(&m->hmm, mm, NULL);
+	refcount_set(&m->users, 1);
+	atomic_set(&m->notifiers, 1);
+	atomic_inc(&live);
+	return &m->tells;
+}
+
+static struct mmu_notifier *marks_alloc(struct mm_struct *mm)
+{
+	struct mmu_notifier *tells = mmu_notifier_get_locked(&tells_ops, mm);
+
+	if (IS_ERR(tells))
+		return tells;
+	atomic_inc(&of_tells(tells)->notifiers);
+	return &of_tells(tells)->marks;
+}
+
+static struct hmm_mm *create(struct mm_struct *mm)
+{
+	struct mmu_notifier *mn;
+	struct hmm_mm *m;
+
+	mmap_assert_write_locked(mm);
+	mn = mmu_notifier_get_locked(&marks_ops, mm);
+	if (IS_ERR(mn))
+		return ERR_CAST(mn);
+	m = of_marks(mn);
+	spin_lock(&mms_lock);
+	hash_add(mms, &m->node, (unsigned long)mm);
+	spin_unlock(&mms_lock);
+	return m;
+}
+
+struct hmm *hmm_host_find(struct mm_struct *mm)
+{
+	struct hmm_mm *m;
+
+	spin_lock(&mms_lock);
+	hash_for_each_possible(mms, m, node,
+			       (unsigned long)mm) if (m->hmm.mm == mm) break;
+	if (m)
+		refcount_inc(&m->users);
+	spin_unlock(&mms_lock);
+	return m ? &m->hmm : ERR_PTR(-ENXIO);
+}
+
+/* The mmap lock, held for write, is what serialises creators. */
+struct hmm *hmm_host_get(struct mm_struct *mm)
+{
+	struct hmm *hmm = hmm_host_find(mm);
+	struct hmm_mm *m;
+
+	if (!IS_ERR(hmm))
+		return hmm;
+	m = create(mm);
+	return IS_ERR(m) ? ERR_CAST(m) : &m->hmm;
+}
+
+/* May be called under a driver's spinlock. */
+void hmm_host_put(struct hmm *hmm)
+{
+	struct hmm_mm *m = container_of(hmm, struct hmm_mm, hmm);
+
+	if (!refcount_dec_and_lock(&m->users, &mms_lock))
+		return;
+	hash_del(&m->node);
+	spin_unlock(&mms_lock);
+	/* Either may be the one that frees m, once no CPU is inside them. */
+	mmu_notifier_put(&m->marks);
+	mmu_notifier_put(&m->tells);
+}
+
+void hmm_mms_exit(void)
+{
+	mmu_notifier_synchronize();
+	wait_event(none_left, !atomic_read(&live));
+	/* Whoever woke us may not have returned from our code yet. */
+	mmu_notifier_synchronize();
+}
+
+/* ---- What a host with notifiers of its own need not do ------------------- */
+
+void hmm_host_mirrors(struct hmm *hmm)
+{
+}
+
+bool hmm_host_sync(struct hmm *hmm)
+{
+	return true;
+}
+
+void hmm_host_settle(struct hmm *hmm)
+{
+}
+
+int hmm_host_cover(struct hmm *hmm, unsigned long start, unsigned long end)
+{
+	return 0;
+}
