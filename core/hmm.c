@@ -74,15 +74,17 @@ void hmm_invalidate_open(struct hmm *hmm, unsigned long start,
 		wake_up_all(&hmm->wq);
 }
 
-void hmm_invalidate_close_owner(struct hmm *hmm, uint64_t owner)
+bool hmm_invalidate_close_owner(struct hmm *hmm, uint64_t owner)
 {
-	bool closed;
+	bool closed, left;
 
 	spin_lock(&hmm->lock);
 	closed = hmm_changes_close_owner(&hmm->changes, owner);
+	left = hmm->changes.nr;
 	spin_unlock(&hmm->lock);
 	if (closed)
 		wake_up_all(&hmm->wq);
+	return left;
 }
 
 uint64_t hmm_barrier_begin(struct hmm *hmm)

@@ -79,7 +79,8 @@ void hmm_invalidate_end(struct hmm *hmm, unsigned long start,
  */
 void hmm_invalidate_open(struct hmm *hmm, unsigned long start,
 			 unsigned long end, uint64_t owner);
-void hmm_invalidate_close_owner(struct hmm *hmm, uint64_t owner);
+/* True if some change is still in the set. */
+bool hmm_invalidate_close_owner(struct hmm *hmm, uint64_t owner);
 /* 0 if nothing is open, and no barrier is needed. */
 uint64_t hmm_barrier_begin(struct hmm *hmm);
 void hmm_barrier_end(struct hmm *hmm, uint64_t gen);

@@ -170,8 +170,7 @@ bool hmm_host_sync(struct hmm *hmm)
 	 * A change made by this very thread is over, since this runs.  Its end,
 	 * which is not counted, may be in a record, with nobody about to look.
 	 */
-	hmm_invalidate_close_owner(hmm, self());
-	if (READ_ONCE(hmm->changes.nr) && drain(mm))
+	if (hmm_invalidate_close_owner(hmm, self()) && drain(mm))
 		kick(mm);
 	return true;
 }
