@@ -2,4 +2,4 @@
 # explorer: user
 # scenario: own-two
 # opens: who waits for another's change is not woken by its owner
-/^void hmm_invalidate_close_owner/,/^}/s/wake_up_all(&hmm->wq);/;/
+/^bool hmm_invalidate_close_owner/,/^}/s/wake_up_all(&hmm->wq);/;/
