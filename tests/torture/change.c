@@ -116,6 +116,9 @@ static bool do_mprotect(struct worker *w, const struct change *change,
 {
 	bool ret = !mprotect(win->p, win->len, change->arg);
 
+	/* Long enough for somebody to look. */
+	if (chance(w, 1, 4))
+		usleep((useconds_t)draw(w, 5000));
 	if (chance(w, 3, 4)) {
 		mprotect(win->p, win->len, PROT_READ | PROT_WRITE);
 		poke_some(w, win);

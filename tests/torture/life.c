@@ -19,8 +19,12 @@
 
 #include "torture.h"
 
-static struct tally *heap_tally, *dl_tally, *thread_tally, *stack_tally,
-	*fork_tally, *vfork_tally, *spawn_tally;
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+static struct tally *huge_tally, *heap_tally, *dl_tally, *thread_tally,
+	*stack_tally, *twins_tally, *fork_tally, *vfork_tally, *spawn_tally;
 
 void life_init(void)
 {
@@ -28,6 +32,8 @@ void life_init(void)
 	dl_tally = tally_new("dlopen, dlclose");
 	thread_tally = tally_new("thread, exit");
 	stack_tally = tally_new("stack growth");
+	twins_tally = tally_new("equal pages");
+	huge_tally = tally_new("small pages, huge page");
 	fork_tally = tally_new("fork");
 	vfork_tally = tally_new("vfork, munmap");
 	spawn_tally = tally_new("posix_spawn");
@@ -150,6 +156,65 @@ static void stack_step(struct worker *w)
 
 const struct role role_stack = { "stack", 1, true, stack_step };
 
+/* ---- What only the kernel's own threads do ---------------------------------- */
+
+/* Above all zones, with nobody near. */
+#define TWINS ((char *)(ZONE_BASE + (ZONES + 2) * ZONE_STRIDE))
+#define TWIN_PAGES 256
+
+/* Equal pages, left alone for as long as KSM needs to find them. */
+static void twins_step(struct worker *w)
+{
+	const size_t len = TWIN_PAGES * PAGE;
+	size_t i;
+
+	if (mmap(TWINS, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return;
+	tally(twins_tally, !madvise(TWINS, len, MADV_MERGEABLE));
+	for (i = 0; i < TWIN_PAGES; i++)
+		poke(TWINS + i * PAGE, 1);
+	engines_run_over(w, TWINS, len, false);
+	usleep((useconds_t)draw(w, 1000000));
+	for (i = 0; i < TWIN_PAGES / 2; i++)
+		poke(TWINS + draw(w, TWIN_PAGES) * PAGE, 2);
+	engines_run_over(w, TWINS, len, false);
+	munmap(TWINS, len);
+}
+
+const struct role role_twins = { "twins", 1, false, twins_step };
+
+#define HUGE_PAGE (TWINS + ZONE_STRIDE)
+
+/* Small pages that become a huge one, which is split and pulled apart. */
+static void huge_step(struct worker *w)
+{
+	size_t i, n = 1 + draw(w, 64);
+	bool done;
+
+	if (mmap(HUGE_PAGE, HUGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return;
+	for (i = 0; i < n; i++)
+		poke(HUGE_PAGE + draw(w, HUGE / PAGE) * PAGE, 1);
+	engines_run_over(w, HUGE_PAGE, HUGE, chance(w, 1, 2));
+	done = !madvise(HUGE_PAGE, HUGE, MADV_COLLAPSE);
+	tally(huge_tally, done);
+	usleep((useconds_t)draw(w, 10000));
+	engines_run_over(w, HUGE_PAGE, HUGE, chance(w, 1, 2));
+	if (chance(w, 1, 2))
+		madvise(HUGE_PAGE + draw(w, HUGE / PAGE) * PAGE, PAGE,
+			MADV_DONTNEED);
+	else
+		mprotect(HUGE_PAGE, draw(w, HUGE / PAGE) * PAGE, PROT_READ);
+	usleep((useconds_t)draw(w, 10000));
+	engines_run_over(w, HUGE_PAGE, HUGE, false);
+	munmap(HUGE_PAGE, HUGE);
+	usleep((useconds_t)draw(w, 100000));
+}
+
+const struct role role_huge = { "huge", 1, false, huge_step };
+
 /* ---- fork ------------------------------------------------------------------- */
 
 #define CHILDREN 8
@@ -169,6 +234,9 @@ static void child_main(struct worker *w)
 		win = window_pick(w, 64);
 		poke_some(w, &win);
 	}
+	/* For as long as it lives, its pages are the parent's. */
+	if (!t.storm)
+		usleep((useconds_t)draw(w, 20000));
 	_exit(0);
 }
 
@@ -225,7 +293,8 @@ static void fork_step(struct worker *w)
 			;
 		tally(fork_tally, pid[i] > 0 && !status);
 	}
-	usleep(t.storm ? 100 : 5000);
+	/* Each takes all translations of private memory away: let some grow old. */
+	usleep(t.storm ? 100 : (useconds_t)draw(w, 300000));
 }
 
 const struct role role_fork = { "fork", 1, false, fork_step };

@@ -122,6 +122,33 @@ static bool wrong_write(uint64_t entry, uint64_t pm)
 	       !(pm & (PM_FILE | PM_EXCLUSIVE));
 }
 
+static bool may(const struct vm_area_struct *vma, unsigned long addr,
+		uint64_t entry)
+{
+	if (addr < vma->vm_start || !(vma->vm_flags & HMM_VM_READ))
+		return false;
+	return !(entry & DEV_WRITE) || (vma->vm_flags & HMM_VM_WRITE);
+}
+
+/* What pagemap does not tell: may it be read, and written?  The first not. */
+static long first_forbidden(const struct hmm_range *range, size_t n)
+{
+	struct vm_area_struct vma = { 0 };
+	unsigned long addr = range->start;
+	size_t i;
+
+	for (i = 0; i < n && t.level >= 2; i++, addr += PAGE) {
+		uint64_t entry = range->pfns[i];
+
+		if (addr >= vma.vm_end && hmm_find_vma(t.mm, addr, &vma))
+			break;
+		if (hmm_pfn_to_pfn(range, entry) != ~0ull &&
+		    !may(&vma, addr, entry))
+			return (long)i;
+	}
+	return -1;
+}
+
 static long first_wrong(const struct hmm_range *range, const uint64_t *pm,
 			size_t n, size_t *checks)
 {
@@ -181,6 +208,8 @@ static void judge(struct hmm_range *range, long i, uint64_t pm)
 /* What a device would do now, for as long as it may. */
 static void use(struct worker *w, struct hmm_range *range, size_t n)
 {
+	/* Most ranges for a moment, some for long. */
+	const unsigned int pause = chance(w, 1, 8) ? 10000 : 300;
 	size_t checks = 0;
 	uint64_t pm[PAGES];
 	long wrong = -1;
@@ -188,14 +217,21 @@ static void use(struct worker *w, struct hmm_range *range, size_t n)
 
 	pthread_mutex_lock(&lock);
 	for (i = 0; i < LOOKS && wrong < 0; i++) {
+		long forbidden;
+
 		/* First look, then ask. */
-		if (!look(range, pm, n) || !hmm_range_valid(range))
+		if (!look(range, pm, n))
+			break;
+		forbidden = first_forbidden(range, n);
+		if (!hmm_range_valid(range))
 			break;
 		wrong = first_wrong(range, pm, n, &checks);
+		if (wrong < 0)
+			wrong = forbidden;
 		count(looks, 1);
 		if (chance(w, 1, 4)) {
 			pthread_mutex_unlock(&lock);
-			usleep((useconds_t)draw(w, 300));
+			usleep((useconds_t)draw(w, pause));
 			pthread_mutex_lock(&lock);
 		}
 	}

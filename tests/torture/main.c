@@ -106,9 +106,10 @@ static int attach(void)
 static void victim_main(void)
 {
 	static const struct role *const roles[] = {
-		&role_change, &role_uring,  &role_heap,   &role_dl,
-		&role_thread, &role_stack,  &role_fork,   &role_loop,
-		&role_submit, &role_verify, &role_device,
+		&role_change, &role_uring, &role_heap,   &role_dl,
+		&role_thread, &role_stack, &role_twins,  &role_huge,
+		&role_fork,   &role_loop,  &role_submit, &role_verify,
+		&role_device,
 	};
 	uint64_t checks, seen;
 	int ret;

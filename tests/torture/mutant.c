@@ -6,8 +6,9 @@
  *
  *	barrier	returns at once: a change is taken to be over too early
  *	counter	that is all there is: no change is ever in progress
- *	drop	one change of 8 is counted and has no effect
+ *	KIND	changes of that kind (unmap, fork ...) are counted, and no more
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ extern const struct hmm_source_ops __real_hmm_source_kvm,
 
 static struct hmm_source_ops ops;
 static const struct hmm_source_ops *real;
-static enum { BARRIER, COUNTER, DROP } mutant;
+static const char *mutant;
 
 struct sink {
 	hmm_event_fn fn;
@@ -27,13 +28,12 @@ struct sink {
 
 static void pass_on(void *ctx, const struct hmm_event *event)
 {
-	static unsigned int nr;
 	struct hmm_event changed = *event;
 	struct sink *sink = ctx;
 
-	if (mutant == COUNTER && event->phase == HMM_EVENT_OPEN)
+	if (!strcmp(mutant, "counter") && event->phase == HMM_EVENT_OPEN)
 		changed.phase = HMM_EVENT_PAST;
-	if (mutant == DROP && ++nr % 8 == 0)
+	if (!strcmp(mutant, hmm_change_kind_name(event->kind)))
 		return;
 	sink->fn(sink->ctx, &changed);
 }
@@ -48,21 +48,20 @@ static int drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 
 static int barrier(struct hmm_source *src, char *why, size_t size)
 {
-	return mutant == BARRIER ? 0 : real->barrier(src, why, size);
+	return strcmp(mutant, "barrier") ? real->barrier(src, why, size) : 0;
 }
 
 static int attach(const struct hmm_source_ops *source, struct hmm_source **srcp,
 		  char *why, size_t size)
 {
-	const char *name = getenv("MUTANT");
-	int ret = source->attach(srcp, why, size);
+	int ret;
 
+	mutant = getenv("MUTANT");
+	if (!mutant)
+		return -EINVAL;
+	ret = source->attach(srcp, why, size);
 	if (ret)
 		return ret;
-	if (!name || !strcmp(name, "barrier"))
-		mutant = BARRIER;
-	else
-		mutant = strcmp(name, "counter") ? DROP : COUNTER;
 	real = source;
 	ops = *source;
 	ops.drain = drain;

@@ -112,17 +112,18 @@ static bool do_clear_refs(struct worker *w, int arg)
 	return write_file(path, arg == 4 ? "4" : "1", 1);
 }
 
+/* Few of those that make everybody drop all translations. */
 static const struct deed deeds[] = {
-	{ "other: truncate", do_truncate, 0, 20, false },
+	{ "other: truncate", do_truncate, 0, 80, false },
 	{ "other: punch hole", do_punch,
-	  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 40, false },
-	{ "other: fdatasync", do_sync, 0, 2, false },
-	{ "other: vm_writev", do_write, 0, 60, true },
-	{ "other: COLD", do_advise, MADV_COLD, 5, true },
-	{ "other: PAGEOUT", do_advise, MADV_PAGEOUT, 20, false },
-	{ "other: COLLAPSE", do_advise, MADV_COLLAPSE, 4, false },
+	  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 160, false },
+	{ "other: fdatasync", do_sync, 0, 8, false },
+	{ "other: vm_writev", do_write, 0, 240, true },
+	{ "other: COLD", do_advise, MADV_COLD, 20, true },
+	{ "other: PAGEOUT", do_advise, MADV_PAGEOUT, 80, false },
+	{ "other: COLLAPSE", do_advise, MADV_COLLAPSE, 16, false },
 	{ "other: soft-dirty", do_clear_refs, 4, 1, false },
-	{ "other: compaction", do_compact, 0, 1, false },
+	{ "other: compaction", do_compact, 0, 3, false },
 };
 #define NR_DEEDS (sizeof(deeds) / sizeof(deeds[0]))
 

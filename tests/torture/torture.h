@@ -163,7 +163,8 @@ void poke_some(struct worker *w, const struct window *win);
 extern const struct role role_change, role_uring;
 void changes_init(void);
 /* life.c: what programs do all day */
-extern const struct role role_heap, role_dl, role_thread, role_stack, role_fork;
+extern const struct role role_heap, role_dl, role_thread, role_stack,
+	role_twins, role_huge, role_fork;
 void life_init(void);
 /* outside.c */
 void outside_init(void);
