@@ -27,6 +27,7 @@ struct scenario {
 
 extern const struct scenario scenarios[];
 void run_attach(void);
+extern bool attach_failed;
 /* What stays open is opened before anything is counted. */
 void bench_init(void);
 
@@ -73,5 +74,7 @@ int mirror_start(struct hmm_mirror *mirror, struct mm_struct *what);
 void run_monitor(void);
 void run_barrier_late(void);
 void run_overflow(void);
+void run_answers(void);
+void run_threads(void);
 
 #endif

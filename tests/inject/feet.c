@@ -2,14 +2,24 @@
 /*
  * feet.c - what the library stands on is taken away
  */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
+#include "madvise_wait.h"
 #include "plan.h"
 
 /* ---- The uffd monitor dies, or fails, at its n-th system call ----------- */
@@ -106,6 +116,141 @@ void run_barrier_late(void)
 	hmm_range_unregister(&range);
 out:
 	munmap(p, PAGE);
+}
+
+/* ---- Answers that can't be read ----------------------------------------- */
+
+static long look(struct hmm_range *range)
+{
+	long ret;
+
+	hmm_range_wait_until_valid(range, 300);
+	mmap_read_lock(mm);
+	ret = hmm_range_snapshot(range);
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/* One that says no must not be given to who was told yes, nor the other way. */
+void run_answers(void)
+{
+	unsigned long vdso = getauxval(AT_SYSINFO_EHDR);
+	char *p = map_at(0x49000000, 1, PROT_READ | PROT_WRITE);
+	struct hmm_range good, bad;
+	uint64_t pfn[2];
+	long ret;
+	int i;
+
+	range_init(&good, &pfn[0]);
+	range_init(&bad, &pfn[1]);
+	if (!vdso ||
+	    hmm_range_register(&good, mm, (uintptr_t)p, (uintptr_t)p + PAGE))
+		goto out;
+	if (hmm_range_register(&bad, mm, vdso, vdso + PAGE))
+		goto out_good;
+	for (i = 0; i < 2; i++) {
+		ret = look(&good);
+		check(ret != -EOPNOTSUPP || plan_hits(),
+		      "memory that can be watched");
+		ret = look(&bad);
+		check(ret != 1 || strcmp(source, "uffd"),
+		      "memory that can't be watched");
+		/* Not known to be watched any more. */
+		munmap(p, PAGE);
+		map_at((uintptr_t)p, 1, PROT_READ | PROT_WRITE);
+	}
+	plan_pause();
+	ret = get_valid(&good, mm, false);
+	if (ret != 1 && !is_dead(mm))
+		wrong("memory that can be watched: %ld", ret);
+	hmm_range_unregister(&bad);
+out_good:
+	hmm_range_unregister(&good);
+out:
+	munmap(p, PAGE);
+}
+
+/* ---- A thread that is in madvise() -------------------------------------- */
+
+static void *blocked(void *arg)
+{
+	char *p = arg;
+
+	/* A page fault, so that its count of them is not 0. */
+	p[PAGE] = 1;
+	madvise(p, PAGE, MADV_DONTNEED);
+	return NULL;
+}
+
+static bool is_blocked(pid_t tid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	if (file)
+		fclose(file);
+	return state == 'D';
+}
+
+static pid_t other_thread(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	pid_t tid = 0;
+
+	while ((entry = readdir(dir)))
+		if (atoi(entry->d_name) && atoi(entry->d_name) != gettid())
+			tid = atoi(entry->d_name);
+	closedir(dir);
+	return tid;
+}
+
+/*
+ * It waits there for a userfaultfd that nobody reads.  Nothing that fails may
+ * make it look as if it were elsewhere.
+ */
+void run_threads(void)
+{
+	const struct hmm_discards all = { .nr = 1, .range = { { 0, ~0ul } } };
+	struct uffdio_api api = { .api = UFFD_API,
+				  .features = UFFD_FEATURE_EVENT_REMOVE };
+	char *p = map_at(0x4a000000, 2, PROT_READ | PROT_WRITE);
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)p, PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct plan wanted = plan;
+	char why[256] = "";
+	pthread_t thread;
+	int fd, ret;
+
+	plan_pause();
+	*p = 1;
+	fd = (int)syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY | O_NONBLOCK);
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
+	    ioctl(fd, UFFDIO_REGISTER, &reg))
+		goto out;
+	if (pthread_create(&thread, NULL, blocked, p))
+		goto out;
+	while (!is_blocked(other_thread()))
+		usleep(100);
+	plan_start(wanted.call, wanted.error, wanted.n, wanted.on);
+	ret = hmm_madvise_wait(&all, 20, why, sizeof(why));
+	plan_pause();
+	check(ret < 0, "a thread in madvise() passes for one elsewhere");
+	check(*why, "no reason");
+	/* Lets it go. */
+	close(fd);
+	fd = -1;
+	pthread_join(thread, NULL);
+out:
+	if (fd >= 0)
+		close(fd);
+	munmap(p, 2 * PAGE);
 }
 
 /* ---- Nobody takes records, until some are lost -------------------------- */

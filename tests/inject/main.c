@@ -380,7 +380,8 @@ static void check_first(void)
 	static const struct scenario first = { "first", .run = run_attach };
 
 	scenario_name = first.name;
-	if (!run_once(&first, CALL_pthread_atfork, ENOMEM, 1, false))
+	if (!run_once(&first, CALL_pthread_atfork, ENOMEM, 1, false) ||
+	    !attach_failed)
 		wrong("did not fail");
 }
 

@@ -38,8 +38,9 @@ struct plan {
 extern struct plan plan;
 
 void plan_start(enum call call, int error, long n, bool on);
-/* How many calls failed. */
+/* How many calls failed: at the end, and so far. */
 long plan_stop(void);
+long plan_hits(void);
 /* Nothing fails from here on; what did is still known. */
 void plan_pause(void);
 

@@ -52,10 +52,15 @@ void plan_start(enum call call, int error, long n, bool on)
 	__atomic_store_n(&going, true, __ATOMIC_SEQ_CST);
 }
 
+long plan_hits(void)
+{
+	return __atomic_load_n(&injected, __ATOMIC_SEQ_CST);
+}
+
 long plan_stop(void)
 {
 	__atomic_store_n(&going, false, __ATOMIC_SEQ_CST);
-	return __atomic_load_n(&injected, __ATOMIC_SEQ_CST);
+	return plan_hits();
 }
 
 void plan_pause(void)
