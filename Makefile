@@ -202,6 +202,7 @@ modules:
 
 MAN1 := $(wildcard man/*.1)
 MAN3 := $(wildcard man/*.3)
+MAN4 := $(wildcard man/*.4)
 MAN7 := $(wildcard man/*.7)
 D = $(DESTDIR)
 
@@ -213,7 +214,8 @@ $O/libhmm.pc: libhmm.pc.in Makefile
 .PHONY: install uninstall $O/libhmm.pc
 install: all $O/libhmm.pc
 	$(INSTALL) -d $D$(BINDIR) $D$(LIBDIR)/pkgconfig $D$(LIBDIR)/hmm \
-		$D$(INCLUDEDIR) $D$(MANDIR)/man1 $D$(MANDIR)/man3 $D$(MANDIR)/man7
+		$D$(INCLUDEDIR) $D$(MANDIR)/man1 $D$(MANDIR)/man3 $D$(MANDIR)/man4 \
+		$D$(MANDIR)/man7
 	$(INSTALL) -m 644 include/*.h $D$(INCLUDEDIR)
 	$(INSTALL) -m 755 $(LIB_SO) $D$(LIBDIR)
 	ln -sf libhmm.so.$(VERSION) $D$(LIBDIR)/libhmm.so.$(SOVERSION)
@@ -224,6 +226,7 @@ install: all $O/libhmm.pc
 	$(if $(AGENT),$(INSTALL) -m 755 $(AGENT) $D$(LIBDIR)/hmm)
 	$(INSTALL) -m 644 $(MAN1) $D$(MANDIR)/man1
 	$(INSTALL) -m 644 $(MAN3) $D$(MANDIR)/man3
+	$(INSTALL) -m 644 $(MAN4) $D$(MANDIR)/man4
 	$(INSTALL) -m 644 $(MAN7) $D$(MANDIR)/man7
 
 uninstall:
@@ -233,6 +236,7 @@ uninstall:
 		$(patsubst include/%,$D$(INCLUDEDIR)/%,$(wildcard include/*.h)) \
 		$(patsubst man/%,$D$(MANDIR)/man1/%,$(MAN1)) \
 		$(patsubst man/%,$D$(MANDIR)/man3/%,$(MAN3)) \
+		$(patsubst man/%,$D$(MANDIR)/man4/%,$(MAN4)) \
 		$(patsubst man/%,$D$(MANDIR)/man7/%,$(MAN7))
 	rmdir $D$(LIBDIR)/hmm 2>/dev/null || true
 

@@ -26,6 +26,9 @@ struct hmm_mm {
 	struct hmm hmm;
 	struct mmu_notifier marks;
 	struct mmu_notifier tells;
+	/* Starts and ends, one at a time: the core and all listeners agree. */
+	spinlock_t marks_lock;
+	struct list_head listeners;
 	struct hlist_node node;
 	refcount_t users;   /* mirrors and ranges */
 	atomic_t notifiers; /* which are still to be freed */
@@ -51,25 +54,12 @@ static struct hmm_mm *of_tells(struct mmu_notifier *mn)
 	return container_of(mn, struct hmm_mm, tells);
 }
 
+static struct hmm_mm *of_hmm(struct hmm *hmm)
+{
+	return container_of(hmm, struct hmm_mm, hmm);
+}
+
 /* ---- What the kernel tells ---------------------------------------------- */
-
-static int marks_start(struct mmu_notifier *mn,
-		       const struct mmu_notifier_range *range)
-{
-	hmm_invalidate_start(&of_marks(mn)->hmm, range->start, range->end);
-	return 0;
-}
-
-static void marks_end(struct mmu_notifier *mn,
-		      const struct mmu_notifier_range *range)
-{
-	hmm_invalidate_end(&of_marks(mn)->hmm, range->start, range->end);
-}
-
-static void marks_release(struct mmu_notifier *mn, struct mm_struct *mm)
-{
-	hmm_release(&of_marks(mn)->hmm);
-}
 
 static enum hmm_change_kind kind_of(const struct mmu_notifier_range *range)
 {
@@ -85,6 +75,44 @@ static enum hmm_change_kind kind_of(const struct mmu_notifier_range *range)
 	default:
 		return HMM_CHANGE_OTHER;
 	}
+}
+
+static void tell_listeners(struct hmm_mm *m,
+			   const struct mmu_notifier_range *range, bool ends)
+{
+	struct hmm_listener *listener;
+
+	lockdep_assert_held(&m->marks_lock);
+	list_for_each_entry(listener, &m->listeners, node) listener->told(
+		listener, range->start, range->end, kind_of(range), ends);
+}
+
+static int marks_start(struct mmu_notifier *mn,
+		       const struct mmu_notifier_range *range)
+{
+	struct hmm_mm *m = of_marks(mn);
+
+	spin_lock(&m->marks_lock);
+	hmm_invalidate_start(&m->hmm, range->start, range->end);
+	tell_listeners(m, range, false);
+	spin_unlock(&m->marks_lock);
+	return 0;
+}
+
+static void marks_end(struct mmu_notifier *mn,
+		      const struct mmu_notifier_range *range)
+{
+	struct hmm_mm *m = of_marks(mn);
+
+	spin_lock(&m->marks_lock);
+	hmm_invalidate_end(&m->hmm, range->start, range->end);
+	tell_listeners(m, range, true);
+	spin_unlock(&m->marks_lock);
+}
+
+static void marks_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	hmm_release(&of_marks(mn)->hmm);
 }
 
 static int tells_start(struct mmu_notifier *mn,
@@ -148,6 +176,8 @@ static struct mmu_notifier *tells_alloc(struct mm_struct *mm)
 	if (!m)
 		return ERR_PTR(-ENOMEM);
 	hmm_init(&m->hmm, mm, NULL);
+	spin_lock_init(&m->marks_lock);
+	INIT_LIST_HEAD(&m->listeners);
 	refcount_set(&m->users, 1);
 	atomic_set(&m->notifiers, 1);
 	atomic_inc(&live);
@@ -208,7 +238,7 @@ struct hmm *hmm_host_get(struct mm_struct *mm)
 /* May be called under a driver's spinlock. */
 void hmm_host_put(struct hmm *hmm)
 {
-	struct hmm_mm *m = container_of(hmm, struct hmm_mm, hmm);
+	struct hmm_mm *m = of_hmm(hmm);
 
 	if (!refcount_dec_and_lock(&m->users, &mms_lock))
 		return;
@@ -217,6 +247,30 @@ void hmm_host_put(struct hmm *hmm)
 	/* Either may be the one that frees m, once no CPU is inside them. */
 	mmu_notifier_put(&m->marks);
 	mmu_notifier_put(&m->tells);
+}
+
+void hmm_marks_lock(struct hmm *hmm)
+{
+	spin_lock(&of_hmm(hmm)->marks_lock);
+}
+
+void hmm_marks_unlock(struct hmm *hmm)
+{
+	spin_unlock(&of_hmm(hmm)->marks_lock);
+}
+
+void hmm_listen(struct hmm *hmm, struct hmm_listener *listener)
+{
+	hmm_marks_lock(hmm);
+	list_add_tail(&listener->node, &of_hmm(hmm)->listeners);
+	hmm_marks_unlock(hmm);
+}
+
+void hmm_unlisten(struct hmm *hmm, struct hmm_listener *listener)
+{
+	hmm_marks_lock(hmm);
+	list_del(&listener->node);
+	hmm_marks_unlock(hmm);
 }
 
 void hmm_mms_exit(void)

@@ -19,12 +19,13 @@ EXPORT_SYMBOL_GPL(hmm_vma_fault);
 
 static int __init hmm_module_init(void)
 {
-	return 0;
+	return hmm_dev_init();
 }
 
 /* Whoever calls us holds a reference to the module: there are none left. */
 static void __exit hmm_module_exit(void)
 {
+	hmm_dev_exit();
 	hmm_mms_exit();
 }
 

@@ -10,6 +10,7 @@
 #include "mm.h"
 
 const struct hmm_source_ops *const hmm_sources[] = {
+	&hmm_source_module,
 	&hmm_source_kvm,
 	&hmm_source_uffd,
 	NULL,

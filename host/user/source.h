@@ -91,6 +91,7 @@ struct hmm_source_ops {
 	/*
 	 * May sleep, and does as long as a change does; called by one thread at
 	 * a time, never under a lock.  0 or -errno: then nothing was learnt.
+	 * NULL if there never is an HMM_EVENT_OPEN.
 	 */
 	int (*barrier)(struct hmm_source *src, char *why, size_t size);
 
@@ -114,6 +115,7 @@ struct hmm_source {
 
 /* All of them, best first; ends with NULL. */
 extern const struct hmm_source_ops *const hmm_sources[];
+extern const struct hmm_source_ops hmm_source_module;
 extern const struct hmm_source_ops hmm_source_kvm;
 extern const struct hmm_source_ops hmm_source_uffd;
 

@@ -252,6 +252,11 @@ static int no_attach(struct hmm_source **srcp, char *why, size_t size)
 	return -ENOTSUP;
 }
 
+const struct hmm_source_ops hmm_source_module = {
+	.name = "none",
+	.attach = no_attach,
+};
+
 const struct hmm_source_ops hmm_source_uffd = {
 	.name = "none",
 	.attach = no_attach,

@@ -30,7 +30,28 @@ load()
 	modprobe -d "$kernel/root" "$@"
 }
 
-run modules 300 sh "$1/tests/qemu/module.sh" "$kernel/modules" "$O"
+# unit_tests SOURCE TEST...
+unit_tests()
+{
+	source=$1
+	shift
+	for test; do
+		run "$source-$test" 240 env HMM_TEST_SLOW=1 \
+			HMM_SOURCE="$source" "$O/tests/$test"
+	done
+}
+
+load zram num_devices=1
+echo 256M >/sys/block/zram0/disksize
+mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
+
+# ---- The modules, and libhmm on them ----------------------------------------
+
+module=$1/tests/qemu/module.sh
+run modules-load 60 sh "$module" "$kernel/modules" "$O" load
+unit_tests module source_module driver_loop rules kinds fork mapped_later \
+	bad_input dmirror
+run modules 300 sh "$module" "$kernel/modules" "$O" use_and_unload
 
 # ---- libhmm's kvm source, attached to the notifiers themselves --------------
 
@@ -40,20 +61,14 @@ case $(uname -r) in
 *) exit ;;
 esac
 load kvm_amd
-load zram num_devices=1
-echo 256M >/sys/block/zram0/disksize
-mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
-export HMM_TEST_SLOW=1 HMM_SOURCE=kvm
-for test in source_kvm driver_loop rules kinds fork; do
-	[ -x "$O/tests/$test" ] && run "$test" 240 "$O/tests/$test"
-done
+unit_tests kvm source_kvm driver_loop rules kinds fork
 
 # The tests above must not have passed for another way to attach.
 typed()
 {
-	grep -h '^attached:' /mnt/source_kvm.log
+	grep -h '^attached:' /mnt/kvm-source_kvm.log
 	if grep -q "^attached: BPF on the mmu notifiers' start and end" \
-		/mnt/source_kvm.log; then
+		/mnt/kvm-source_kvm.log; then
 		echo "ok the notifiers' start and end"
 	else
 		echo "not ok the notifiers' start and end"

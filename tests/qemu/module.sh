@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
-# module.sh MODULES O - in the guest: hmm.ko and hmm_dmirror.ko
+# module.sh MODULES O load|use_and_unload - in the guest: the modules
 set -u
 modules=$1 O=$2
 
@@ -46,14 +46,37 @@ self_test()
 		done
 }
 
-ok "load hmm" insmod "$modules/hmm.ko"
-ok "load hmm_dmirror" insmod "$modules/hmm_dmirror.ko"
-if [ -x "$O/qemu/hmm-tests/hmm-tests" ]; then
-	self_test
-else
-	echo "skip hmm-tests: the kernel's source can't be had here"
-fi
-ok "unload hmm_dmirror" rmmod hmm_dmirror
-ok "unload hmm" rmmod hmm
-ok "load again" insmod "$modules/hmm.ko"
-ok "unload again" rmmod hmm
+load()
+{
+	ok "load hmm" insmod "$modules/hmm.ko"
+	ok "load hmm_dmirror" insmod "$modules/hmm_dmirror.ko"
+}
+
+# Device after device, each opened, used and closed by a process that is killed.
+users()
+{
+	while :; do
+		timeout -s KILL 1 env HMM_SOURCE=module \
+			"$O/tests/driver_loop" >/dev/null 2>&1
+	done
+}
+
+use_and_unload()
+{
+	if [ -x "$O/qemu/hmm-tests/hmm-tests" ]; then
+		self_test
+	else
+		echo "skip hmm-tests: the kernel's source can't be had here"
+	fi
+	ok "unload hmm_dmirror" rmmod hmm_dmirror
+	users &
+	sleep 5
+	kill $!
+	# The last of them.
+	sleep 2
+	ok "unload hmm" rmmod hmm
+	ok "load again" insmod "$modules/hmm.ko"
+	ok "unload again" rmmod hmm
+}
+
+$3
