@@ -44,6 +44,7 @@ unit_tests()
 load zram num_devices=1
 echo 256M >/sys/block/zram0/disksize
 mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
+echo 8 >/proc/sys/vm/nr_hugepages
 
 # ---- The modules, and libhmm on them ----------------------------------------
 

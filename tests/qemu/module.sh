@@ -32,7 +32,6 @@ mirror_only()
 
 self_test()
 {
-	echo 8 >/proc/sys/vm/nr_hugepages
 	timeout 200 "$O/qemu/hmm-tests/hmm-tests" 2>&1 | uniq >self-test.log
 	sed 's|^|# |' self-test.log
 	for name in $MIRROR_ONLY; do
