@@ -51,7 +51,7 @@ echo 8 >/proc/sys/vm/nr_hugepages
 module=$1/tests/qemu/module.sh
 run modules-load 60 sh "$module" "$kernel/modules" "$O" load
 unit_tests module source_module driver_loop rules kinds fork mapped_later \
-	bad_input dmirror
+	dmirror
 run modules 300 sh "$module" "$kernel/modules" "$O" use_and_unload
 
 # ---- libhmm's kvm source, attached to the notifiers themselves --------------
