@@ -210,10 +210,8 @@ static long list_threads(const struct hmm_discards *d, DIR *dir,
 		threads[nr++] = t;
 	}
 	if (errno) {
-		long ret = -errno;
-
 		free(threads);
-		return ret;
+		return -EIO;
 	}
 	*threadsp = threads;
 	return (long)nr;

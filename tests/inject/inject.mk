@@ -9,10 +9,12 @@ XI := tests/inject
 XIO := $O/inject
 # No instrumentation: the leak checker's allocator, and that's all.
 XI_CFLAGS := -std=gnu11 -D_GNU_SOURCE -pthread -O1 -g $(WARN) -U_FORTIFY_SOURCE \
-	-I$(XIO) -Iinclude -Icore -Ihost/user -I$O/gen -MMD -MP
+	-Iinclude -Icore -Ihost/user -I$O/gen -MMD -MP
 XI_OBJ := $(patsubst %,$(XIO)/%.o,main bench feet wrap)
 
-$(XIO)/table.h: $(XI)/calls.list $(XI)/calls.awk
+# Where lint finds it, too.
+gen: $O/gen/inject_calls.h
+$O/gen/inject_calls.h: $(XI)/calls.list $(XI)/calls.awk
 	@mkdir -p $(@D)
 	awk -v what=table -f $(XI)/calls.awk $< > $@
 
@@ -20,7 +22,7 @@ $(XIO)/wraps: $(XI)/calls.list $(XI)/calls.awk
 	@mkdir -p $(@D)
 	awk -v what=wrap -f $(XI)/calls.awk $< > $@
 
-$(XIO)/%.o: $(XI)/%.c $(XIO)/table.h | gen
+$(XIO)/%.o: $(XI)/%.c $O/gen/inject_calls.h | gen
 	$(CC) $(XI_CFLAGS) -c -o $@ $<
 
 # The library, with our functions instead of those that it calls; and a monitor

@@ -107,11 +107,15 @@ bool check(bool ok, const char *what)
 	return ok;
 }
 
+/* What is being done, for the signal handler. */
+static char doing[256];
+
 static void hung(int sig)
 {
 	(void)sig;
-	wrong("hangs");
-	/* The stacks, for who looks; the program can't go on. */
+	if (write(STDOUT_FILENO, doing, strlen(doing)) < 0)
+		_exit(1);
+	/* For its core; the program can't go on. */
 	abort();
 }
 
@@ -126,7 +130,9 @@ static long entries(const char *path)
 	DIR *dir = opendir(path);
 	long n = 0;
 
-	while (dir && readdir(dir))
+	if (!dir)
+		return -1;
+	while (readdir(dir))
 		n++;
 	closedir(dir);
 	return n;
@@ -198,6 +204,10 @@ static long run_once(const struct scenario *s, enum call call, int error,
 	struct leftover before;
 	long injected;
 
+	snprintf(doing, sizeof(doing),
+		 "not ok %s %s, %s error %d, %ld%s, monitor %d %d: hangs\n",
+		 scenario_name, source, calls[call].name, error, n,
+		 on ? " and on" : "", monitor_plan.fate, monitor_plan.n);
 	alarm(RUN_SECONDS);
 	runs++;
 	if (s->attached && (s->fresh || !mm))
@@ -244,7 +254,7 @@ static void sweep(const struct scenario *s, enum call call, int error, bool on)
 static void sweep_quickly(const struct scenario *s, enum call call)
 {
 	const int *errors = calls[call].errors;
-	int nr = 0;
+	int nr = 1;
 	long n;
 
 	while (errors[nr])

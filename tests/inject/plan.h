@@ -9,7 +9,7 @@
 /* One for each line of calls.list that isn't "ok"; see wrap.c. */
 enum call {
 #define CALL(name, ...) CALL_##name,
-#include "table.h"
+#include "inject_calls.h"
 #undef CALL
 	CALL_callback, /* not a symbol: what a mirror's callback returns */
 	NR_CALLS

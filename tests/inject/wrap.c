@@ -32,7 +32,7 @@
 
 const struct call_info calls[NR_CALLS] = {
 #define CALL(name, ...) { #name, { __VA_ARGS__ } },
-#include "table.h"
+#include "inject_calls.h"
 #undef CALL
 	{ "callback", { EAGAIN, EINVAL, EIO } },
 };
