@@ -177,26 +177,34 @@ bool hmm_host_sync(struct hmm *hmm)
 
 /* ---- The watcher -------------------------------------------------------- */
 
-/* Run the callbacks for what was taken, and say how far they have been told. */
+/*
+ * Run the callbacks for what was taken, and say how far they have been told.
+ * If changes come fast enough there is always more: so say it each time that
+ * what was there when it was said last has been told.
+ */
 static void tell(struct mm_struct *mm)
 {
 	struct hmm_events *ev = &mm->events;
 	struct hmm_update update;
+	unsigned int until;
 	uint64_t consumed;
-	bool more = true;
 
-	for (;;) {
-		pthread_mutex_lock(&ev->drain_lock);
-		more = ev->head != ev->tail;
-		if (more)
-			update = ev->pending[ev->head++ % HMM_PENDING];
-		consumed = mm->hmm.consumed;
+	pthread_mutex_lock(&ev->drain_lock);
+	until = ev->tail;
+	consumed = mm->hmm.consumed;
+	while (ev->head != ev->tail) {
+		update = ev->pending[ev->head++ % HMM_PENDING];
 		pthread_mutex_unlock(&ev->drain_lock);
-		if (!more)
-			break;
 		hmm_mirrors_sync(&mm->hmm, &update);
+		pthread_mutex_lock(&ev->drain_lock);
+		if (ev->head != until)
+			continue;
+		__atomic_store_n(&ev->told, consumed, __ATOMIC_RELEASE);
+		until = ev->tail;
+		consumed = mm->hmm.consumed;
 	}
-	__atomic_store_n(&ev->told, consumed, __ATOMIC_RELEASE);
+	__atomic_store_n(&ev->told, mm->hmm.consumed, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&ev->drain_lock);
 }
 
 /* Nothing to do for the watcher until a file descriptor says so. */
