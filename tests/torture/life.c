@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -240,16 +241,28 @@ static void child_main(struct worker *w)
 	_exit(0);
 }
 
-/* A child that is no copy: it has our memory. */
-__attribute__((noinline)) static bool vfork_and_munmap(struct worker *w)
-{
-	struct window win = window_pick(w, 64);
-	pid_t pid = vfork();
+/* The thread sanitizer takes it for fork(), and allows no threads after it. */
+#ifdef __SANITIZE_THREAD__
+#define VFORK false
+#else
+#define VFORK true
+#endif
 
-	if (!pid) {
-		syscall(SYS_munmap, win.p, win.len);
-		_exit(0);
-	}
+static int munmap_main(void *arg)
+{
+	const struct window *win = arg;
+
+	return (int)syscall(SYS_munmap, win->p, win->len);
+}
+
+/* A child that is no copy: it has our memory, as after vfork(). */
+static bool vfork_and_munmap(struct worker *w)
+{
+	static char stack[16 * PAGE] __attribute__((aligned(16)));
+	struct window win = window_pick(w, 64);
+	pid_t pid = clone(munmap_main, stack + sizeof(stack),
+			  CLONE_VM | CLONE_VFORK | SIGCHLD, &win);
+
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0)
 		;
 	window_fill(w, &win);
@@ -275,7 +288,7 @@ static void fork_step(struct worker *w)
 	pid_t pid[CHILDREN];
 	int status;
 
-	if (chance(w, 1, 8))
+	if (VFORK && chance(w, 1, 8))
 		tally(vfork_tally, vfork_and_munmap(w));
 	if (chance(w, 1, 8))
 		tally(spawn_tally, spawn());
