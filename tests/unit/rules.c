@@ -176,7 +176,7 @@ static void rule_04_end_never_sleeps(void **state)
 	mmap_write_lock(mm);
 	hmm_invalidate_end(&mm->hmm, range.start, range.end);
 	mmap_write_unlock(mm);
-	assert_true(hmm_range_wait_until_valid(&range, 0));
+	assert_true(range_wait(&range));
 	hmm_range_unregister(&range);
 	munmap(p, PAGE);
 }
