@@ -27,4 +27,13 @@ bench: $(BO)/bench
 bench-quick: $(BO)/bench
 	$(BO)/bench --quick --json $(BO)/bench.json --svg $(BO) $(ARGS)
 
+# All of the library but its sources.
+$(BO)/hot_paths: $(BO)/hot_paths.o $(BO)/setup.o \
+		$(filter-out %/source_kvm.o %/source_uffd.o,$(LIB_OBJ))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+.PHONY: instructions
+instructions: $(BO)/hot_paths
+	bench/instructions.sh $(BO)/hot_paths
+
 -include $(wildcard $(BO)/*.d)

@@ -4,7 +4,6 @@
  */
 #include <getopt.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -56,40 +55,10 @@ struct bench_line *bench_line(const char *name, const char *floor)
 	return bench_line_of(name, floor, 0, "");
 }
 
-void bench_skip(struct bench_line *line, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line->skipped, sizeof(line->skipped), fmt, ap);
-	va_end(ap);
-}
-
 void bench_value(struct bench_line *line, double value, double floor)
 {
 	line->ratio = line->q1 = line->q3 = value / floor;
 	line->pairs = 1;
-}
-
-struct mm_struct *bench_attach(const char *source, char *why, size_t size)
-{
-	struct hmm_attach_opts opts = { .size = sizeof(opts),
-					.source = source };
-	struct hmm_source_info info = { .size = sizeof(info) };
-	struct mm_struct *mm;
-	unsigned int i;
-	int ret;
-
-	hmm_set_log(NULL);
-	ret = hmm_mm_attach(&mm, &opts);
-	if (!ret)
-		return mm;
-	snprintf(why, size, "no source: %s", strerror(-ret));
-	for (i = 0; source && !hmm_source_query(i, &info); i++)
-		if (!strcmp(info.name, source))
-			snprintf(why, size, "%.20s: %.160s", source,
-				 info.reason);
-	return NULL;
 }
 
 /* A process for each: what one attaches to must not slow down the others. */

@@ -3,6 +3,7 @@
  * setup.c - memory, and ranges over it
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,6 +21,36 @@ const uint64_t bench_values[HMM_PFN_VALUE_MAX] = {
 	[HMM_PFN_NONE] = 0,
 	[HMM_PFN_SPECIAL] = 16,
 };
+
+void bench_skip(struct bench_line *line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line->skipped, sizeof(line->skipped), fmt, ap);
+	va_end(ap);
+}
+
+struct mm_struct *bench_attach(const char *source, char *why, size_t size)
+{
+	struct hmm_attach_opts opts = { .size = sizeof(opts),
+					.source = source };
+	struct hmm_source_info info = { .size = sizeof(info) };
+	struct mm_struct *mm;
+	unsigned int i;
+	int ret;
+
+	hmm_set_log(NULL);
+	ret = hmm_mm_attach(&mm, &opts);
+	if (!ret)
+		return mm;
+	snprintf(why, size, "no source: %s", strerror(-ret));
+	for (i = 0; source && !hmm_source_query(i, &info); i++)
+		if (!strcmp(info.name, source))
+			snprintf(why, size, "%.20s: %.160s", source,
+				 info.reason);
+	return NULL;
+}
 
 char *map(size_t pages)
 {
