@@ -25,23 +25,29 @@ struct walk {
 	int fd;
 };
 
-/* The range's pages, as they are. */
+/* The range's pages, as they are.  A change by others is waited for, untimed. */
 static uint64_t snapshot(void *ctx, unsigned int n)
 {
 	struct walk *w = ctx;
-	uint64_t ns;
-	unsigned int i;
-	long ret;
+	uint64_t begin, ns = 0;
+	unsigned int left = n;
+	long ret = 0;
 
-	mmap_read_lock(w->mm);
-	ns = bench_now();
-	for (i = 0; i < n; i++) {
-		ret = hmm_range_snapshot(&w->range);
+	while (left) {
+		hmm_range_wait_until_valid(&w->range,
+					   HMM_RANGE_DEFAULT_TIMEOUT);
+		mmap_read_lock(w->mm);
+		begin = bench_now();
+		for (; left; left--) {
+			ret = hmm_range_snapshot(&w->range);
+			if (ret < 0)
+				break;
+		}
+		ns += bench_now() - begin;
+		mmap_read_unlock(w->mm);
 		if (ret < 0 && ret != -EBUSY)
 			abort();
 	}
-	ns = bench_now() - ns;
-	mmap_read_unlock(w->mm);
 	return ns;
 }
 
@@ -64,18 +70,25 @@ static uint64_t raw(void *ctx, unsigned int n)
 static uint64_t fault(void *ctx, unsigned int n)
 {
 	struct walk *w = ctx;
-	uint64_t begin, ns = 0;
-	unsigned int i;
+	uint64_t begin, took, ns = 0;
+	unsigned int i = 0;
+	long ret;
 
-	for (i = 0; i < n; i++) {
+	while (i < n) {
 		madvise(w->memory, w->pages * BENCH_PAGE, MADV_DONTNEED);
 		hmm_range_wait_until_valid(&w->range,
 					   HMM_RANGE_DEFAULT_TIMEOUT);
 		mmap_read_lock(w->mm);
 		begin = bench_now();
-		hmm_range_fault(&w->range, true);
-		ns += bench_now() - begin;
+		ret = hmm_range_fault(&w->range, true);
+		took = bench_now() - begin;
 		mmap_read_unlock(w->mm);
+		if (ret < 0 && ret != -EBUSY)
+			abort();
+		if (ret < 0)
+			continue;
+		ns += took;
+		i++;
 	}
 	return ns;
 }
