@@ -189,23 +189,49 @@ static int walk_range(struct hmm_walk *walk)
 	return 0;
 }
 
-/* The driver's form of one entry. */
-static uint64_t translate(const struct hmm_range *range, uint64_t cpu)
+/* Entries that hold no page, or not an ordinary one. */
+static uint64_t translate_rare(const struct hmm_range *range, uint64_t cpu)
 {
 	uint64_t pfn;
 
 	if (cpu & HMM_CPU_ERROR)
 		return range->values[cpu & HMM_CPU_DEVICE ? HMM_PFN_SPECIAL
 							  : HMM_PFN_ERROR];
-	if (!(cpu & (HMM_CPU_PRESENT | HMM_CPU_DEVICE)))
+	if (!(cpu & HMM_CPU_DEVICE))
 		return range->values[HMM_PFN_NONE];
 	pfn = (cpu >> HMM_CPU_PFN_SHIFT) << range->pfn_shift;
-	pfn |= range->flags[HMM_PFN_VALID];
+	pfn |= range->flags[HMM_PFN_VALID] |
+	       range->flags[HMM_PFN_DEVICE_PRIVATE];
 	if (cpu & (HMM_CPU_WRITE | HMM_CPU_FAULTED))
 		pfn |= range->flags[HMM_PFN_WRITE];
-	if (cpu & HMM_CPU_DEVICE)
-		pfn |= range->flags[HMM_PFN_DEVICE_PRIVATE];
 	return pfn;
+}
+
+/* The driver's form of the entries: one for each 2^order of the host's. */
+static void translate(struct hmm_range *range, const uint64_t *cpu,
+		      unsigned long n, unsigned int order)
+{
+	/* Copied: for all the compiler knows, pfns[] may overlap them. */
+	const uint64_t none = range->values[HMM_PFN_NONE];
+	const uint64_t valid = range->flags[HMM_PFN_VALID];
+	const uint64_t write = range->flags[HMM_PFN_WRITE];
+	const unsigned int shift = range->pfn_shift;
+	uint64_t *pfns = range->pfns;
+	unsigned long i;
+
+	for (i = 0; i < n; i++) {
+		uint64_t c = cpu[i << order];
+
+		if (!c)
+			pfns[i] = none;
+		else if ((c & (HMM_CPU_PRESENT | HMM_CPU_DEVICE |
+			       HMM_CPU_ERROR)) == HMM_CPU_PRESENT)
+			pfns[i] = (c >> HMM_CPU_PFN_SHIFT) << shift | valid |
+				  (c & (HMM_CPU_WRITE | HMM_CPU_FAULTED) ? write
+									 : 0);
+		else
+			pfns[i] = translate_rare(range, c);
+	}
 }
 
 /*
@@ -246,8 +272,7 @@ static long finish(struct hmm_walk *walk)
 		for (i = 0; i < n; i++)
 			if (merge_block(&walk->cpu[i << order], order))
 				return -EINVAL;
-	for (i = 0; i < n; i++)
-		range->pfns[i] = translate(range, walk->cpu[i << order]);
+	translate(range, walk->cpu, n, order);
 	return (long)n;
 }
 

@@ -410,6 +410,8 @@ bool hmm_range_recheck(struct hmm_range *range);
 #ifndef hmm_load_acquire
 #define hmm_load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #endif
+#define hmm_likely(x) __builtin_expect(!!(x), 1)
+#define hmm_unlikely(x) __builtin_expect(!!(x), 0)
 
 /**
  * hmm_range_valid() - does the last snapshot or fault still hold?
@@ -426,10 +428,10 @@ bool hmm_range_recheck(struct hmm_range *range);
  */
 static inline bool hmm_range_valid(struct hmm_range *range)
 {
-	if (!hmm_load_acquire(&range->valid))
+	if (hmm_unlikely(!hmm_load_acquire(&range->valid)))
 		return false;
 	/* Pairs with the source's increment before the change it counts. */
-	if (hmm_load_acquire(range->started) == range->seq)
+	if (hmm_likely(hmm_load_acquire(range->started) == range->seq))
 		return true;
 	return hmm_range_recheck(range);
 }

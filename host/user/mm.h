@@ -38,6 +38,7 @@ struct mm_struct {
 	pthread_rwlock_t mmap_lock;
 	int pagemap_fd;
 	int ksm_fd;
+	uint64_t no_ksm_at; /* started, when KSM was seen to share nothing */
 	bool pfns_virtual;
 
 	struct hmm_vmas vmas;

@@ -15,6 +15,9 @@
 #define PM_GUARD (1ull << 58)
 #define PM_FILE (1ull << 61)
 
+/* Entries read at a time: few system calls, and small against a L1 cache. */
+#define CHUNK 2048ul
+
 int hmm_pagemap_read(struct mm_struct *mm, unsigned long start,
 		     unsigned long end, uint64_t *entries)
 {
@@ -58,6 +61,7 @@ int hmm_pagemap_open(struct mm_struct *mm)
 	/* Without CAP_SYS_ADMIN the pfn of this very stack page reads as 0. */
 	mm->pfns_virtual = !(entry & PM_PFN);
 	/* A kernel without KSM has no such file. */
+	mm->no_ksm_at = ~0ull;
 	mm->ksm_fd = open("/sys/kernel/mm/ksm/pages_shared",
 			  O_RDONLY | O_CLOEXEC);
 	return 0;
@@ -81,48 +85,85 @@ static long ksm_pages_shared(const struct mm_struct *mm)
 }
 
 /*
+ * With a source that sees all changes, what was true stays true until one is
+ * counted: a page of ours becomes KSM's by a change.
+ */
+static bool ksm_shares_nothing(struct mm_struct *mm)
+{
+	uint64_t started = hmm_load_acquire(mm->hmm.started);
+
+	if (mm->src->ops->level >= 2 && READ_ONCE(mm->no_ksm_at) == started)
+		return true;
+	if (ksm_pages_shared(mm))
+		return false;
+	WRITE_ONCE(mm->no_ksm_at, started);
+	return true;
+}
+
+/*
  * pagemap has no write bit.  A page that it calls exclusively mapped is ours
  * alone unless someone shares it without mapping it: KSM's tree, or a swap
  * entry of a relative.  Only where neither exists can a write be promised.
  */
-static bool exclusive_means_writable(const struct mm_struct *mm)
+static bool exclusive_means_writable(struct mm_struct *mm)
 {
 	struct sysinfo info;
 
 	return !sysinfo(&info) && info.totalswap == info.freeswap &&
-	       !ksm_pages_shared(mm);
+	       ksm_shares_nothing(mm);
+}
+
+/* From pagemap's entries to the core's, in place. */
+static void convert(struct mm_struct *mm, const struct hmm_vma *vma,
+		    unsigned long start, unsigned long n, uint64_t *cpu)
+{
+	const bool virtual = mm->pfns_virtual;
+	/* A page may be written if it matches: none, if not even bit 0 is in mask. */
+	uint64_t mask = 0, match = 1;
+	bool known = false;
+	unsigned long i;
+
+	if (vma->flags & HMM_VMA_WRITE) {
+		known = vma->flags & HMM_VMA_SHARED;
+		mask = known ? 0 : PM_EXCLUSIVE | PM_FILE;
+		match = known ? 0 : PM_EXCLUSIVE;
+	}
+	for (i = 0; i < n; i++) {
+		uint64_t pm = cpu[i], pfn;
+
+		if (!(pm & PM_PRESENT)) {
+			if (pm)
+				cpu[i] = pm & PM_GUARD ? HMM_CPU_ERROR : 0;
+			continue;
+		}
+		if ((pm & mask) == match && !known) {
+			known = exclusive_means_writable(mm);
+			match = known ? match : 1;
+		}
+		pfn = virtual ? (start >> PAGE_SHIFT) + i : pm & PM_PFN;
+		cpu[i] = pfn << HMM_CPU_PFN_SHIFT | HMM_CPU_PRESENT |
+			 ((pm & mask) == match ? HMM_CPU_WRITE : 0);
+	}
 }
 
 int hmm_host_read(struct mm_struct *mm, const struct hmm_vma *vma,
 		  unsigned long start, unsigned long end, uint64_t *cpu)
 {
-	unsigned long i, n = (end - start) >> PAGE_SHIFT;
-	bool writable = vma->flags & HMM_VMA_WRITE;
-	bool shared = vma->flags & HMM_VMA_SHARED;
-	int exclusive = -1, ret;
+	unsigned long stop;
+	int ret;
 
-	ret = hmm_pagemap_read(mm, start, end, cpu);
-	if (ret)
-		return ret;
-	for (i = 0; i < n; i++) {
-		uint64_t pm = cpu[i], pfn;
+	/* Entries are converted while they are still in the cache. */
+	for (; start < end; start = stop) {
+		unsigned long n = (end - start) >> PAGE_SHIFT;
 
-		if (!(pm & PM_PRESENT)) {
-			cpu[i] = pm & PM_GUARD ? HMM_CPU_ERROR : 0;
-			continue;
-		}
-		pfn = mm->pfns_virtual ? (start >> PAGE_SHIFT) + i :
-					 pm & PM_PFN;
-		cpu[i] = pfn << HMM_CPU_PFN_SHIFT | HMM_CPU_PRESENT;
-		if (!writable)
-			continue;
-		if (!shared && (pm & (PM_EXCLUSIVE | PM_FILE)) == PM_EXCLUSIVE)
-			if (exclusive < 0)
-				exclusive = exclusive_means_writable(mm);
-		if (shared ||
-		    ((pm & (PM_EXCLUSIVE | PM_FILE)) == PM_EXCLUSIVE &&
-		     exclusive == 1))
-			cpu[i] |= HMM_CPU_WRITE;
+		if (n > CHUNK)
+			n = CHUNK;
+		stop = start + (n << PAGE_SHIFT);
+		ret = hmm_pagemap_read(mm, start, stop, cpu);
+		if (ret)
+			return ret;
+		convert(mm, vma, start, n, cpu);
+		cpu += n;
 	}
 	return 0;
 }

@@ -118,7 +118,7 @@ uint64_t hmm_now_ms(void);
 /* ---- The rest ----------------------------------------------------------- */
 
 #define GFP_KERNEL 0
-#define kvmalloc_array(n, size, gfp) calloc(n, size)
+#define kvmalloc_array(n, size, gfp) reallocarray(NULL, n, size)
 #define kvfree(p) free(p)
 
 #define current ((void *)pthread_self())
