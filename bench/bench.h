@@ -64,6 +64,11 @@ struct bench_options {
 extern struct bench_options bench_options;
 
 uint64_t bench_now(void);
+/*
+ * Of this thread alone.  For operations that are longer than a time slice, and
+ * wait for nobody.
+ */
+uint64_t bench_cpu(void);
 
 /* A new line of the results, in memory that all processes share. */
 struct bench_line *bench_line(const char *name, const char *floor);
@@ -74,6 +79,9 @@ void bench_skip(struct bench_line *line, const char *fmt, ...)
 
 /* One batch; again, a few times, if the thread was preempted meanwhile. */
 uint64_t bench_batch(bench_fn fn, void *ctx, unsigned int n);
+
+/* Something that whoever reads the table should know. */
+void bench_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Measure two sides in turns, and fill in the line. */
 void bench_pair(struct bench_line *line, const struct bench_side *ours,

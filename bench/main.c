@@ -4,6 +4,7 @@
  */
 #include <getopt.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,7 @@ struct bench_options bench_options = { .ms = 700 };
 static struct {
 	struct bench_line line[BENCH_LINES];
 	unsigned int nr;
+	char note[256];
 } * results;
 
 static const struct {
@@ -53,6 +55,15 @@ struct bench_line *bench_line_of(const char *name, const char *floor, double x,
 struct bench_line *bench_line(const char *name, const char *floor)
 {
 	return bench_line_of(name, floor, 0, "");
+}
+
+void bench_note(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(results->note, sizeof(results->note), fmt, ap);
+	va_end(ap);
 }
 
 void bench_value(struct bench_line *line, double value, double floor)
@@ -147,6 +158,8 @@ int main(int argc, char **argv)
 		if (wanted(argv + optind, groups[i].name))
 			run_group(groups[i].name, groups[i].run);
 	bench_table(results->line, results->nr, stdout);
+	if (*results->note)
+		printf("%s\n", results->note);
 	if (json && bench_json(results->line, results->nr, json))
 		return 1;
 	if (svg && bench_plots(results->line, results->nr, svg))
