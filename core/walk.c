@@ -84,6 +84,7 @@ static int fault_run(struct hmm_walk *walk, const struct hmm_vma *vma,
 		     unsigned long start, unsigned long end, enum need need)
 {
 	bool write = need == NEED_WRITE;
+	struct hmm_vma known = *vma;
 	unsigned long addr;
 	int ret;
 
@@ -96,7 +97,11 @@ static int fault_run(struct hmm_walk *walk, const struct hmm_vma *vma,
 	ret = hmm_host_fault(walk->mm, vma, start, end, write, walk->block);
 	if (ret)
 		return ret;
-	ret = hmm_host_read(walk->mm, vma, start, end, entry_of(walk, start));
+	/* After a write fault the host need not find out what may be written. */
+	if (write)
+		known.flags &= ~HMM_VMA_WRITE;
+	ret = hmm_host_read(walk->mm, &known, start, end,
+			    entry_of(walk, start));
 	if (ret)
 		return ret;
 	for (addr = start; addr < end; addr += 1ul << PAGE_SHIFT) {
