@@ -14,8 +14,8 @@
 struct hmm_change {
 	unsigned long start, end;
 	uint64_t owner; /* the thread that makes it, 0 if not known */
-	uint64_t gen;	/* the barrier generation it was opened in */
-	bool told;	/* its end will be */
+	uint64_t gen;   /* the barrier generation it was opened in */
+	bool told;      /* its end will be */
 };
 
 struct hmm_changes {

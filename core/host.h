@@ -146,8 +146,8 @@ void hmm_host_settle(struct hmm *hmm);
 int hmm_host_cover(struct hmm *hmm, unsigned long start, unsigned long end);
 
 /* HMM_VM_*, where the core needs them */
-#define HMM_VMA_READ	0x1u
-#define HMM_VMA_WRITE	0x2u
+#define HMM_VMA_READ 0x1u
+#define HMM_VMA_WRITE 0x2u
 #define HMM_VMA_SPECIAL 0x10u
 
 struct hmm_vma {
@@ -159,11 +159,11 @@ struct hmm_vma {
 int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma);
 
 /* A CPU page table entry as the core sees it, one a page. */
-#define HMM_CPU_PRESENT	  (1ull << 0)
-#define HMM_CPU_WRITE	  (1ull << 1) /* known to be writable */
-#define HMM_CPU_DEVICE	  (1ull << 2) /* device private memory */
-#define HMM_CPU_ERROR	  (1ull << 3) /* poisoned, or a guard */
-#define HMM_CPU_FAULTED	  (1ull << 4) /* the core's: write-faulted */
+#define HMM_CPU_PRESENT (1ull << 0)
+#define HMM_CPU_WRITE (1ull << 1)   /* known to be writable */
+#define HMM_CPU_DEVICE (1ull << 2)  /* device private memory */
+#define HMM_CPU_ERROR (1ull << 3)   /* poisoned, or a guard */
+#define HMM_CPU_FAULTED (1ull << 4) /* the core's: write-faulted */
 #define HMM_CPU_PFN_SHIFT 8
 
 /* Read the entries of [start, end), all inside vma.  0 or -errno. */

@@ -177,7 +177,7 @@ static int walk_range(struct hmm_walk *walk)
 			return ret;
 		stop = ret || vma.start >= end ? end
 		       : vma.start > addr      ? vma.start
-		       : vma.end < end	       ? vma.end
+		       : vma.end < end         ? vma.end
 					       : end;
 		if (ret || vma.start > addr) {
 			if (requested(walk, addr, stop))

@@ -95,15 +95,15 @@
 #ifdef __KERNEL__
 #include <linux/types.h>
 /* The kernel exports one of these names itself, and may come to have more. */
-#define hmm_mirror_register	   hmm2_mirror_register
-#define hmm_mirror_unregister	   hmm2_mirror_unregister
-#define hmm_range_register	   hmm2_range_register
-#define hmm_range_unregister	   hmm2_range_unregister
+#define hmm_mirror_register hmm2_mirror_register
+#define hmm_mirror_unregister hmm2_mirror_unregister
+#define hmm_range_register hmm2_range_register
+#define hmm_range_unregister hmm2_range_unregister
 #define hmm_range_wait_until_valid hmm2_range_wait_until_valid
-#define hmm_range_snapshot	   hmm2_range_snapshot
-#define hmm_range_fault		   hmm2_range_fault
-#define hmm_range_recheck	   hmm2_range_recheck
-#define hmm_vma_fault		   hmm2_vma_fault
+#define hmm_range_snapshot hmm2_range_snapshot
+#define hmm_range_fault hmm2_range_fault
+#define hmm_range_recheck hmm2_range_recheck
+#define hmm_vma_fault hmm2_vma_fault
 #else
 #include <stdbool.h>
 #include <stddef.h>
@@ -172,19 +172,19 @@ enum hmm_update_event {
  * whatever the kind.
  */
 enum hmm_change_kind {
-	HMM_CHANGE_OTHER,	/* the source does not say */
-	HMM_CHANGE_UNMAP,	/* munmap, brk, MAP_FIXED, shmdt */
-	HMM_CHANGE_REMAP,	/* mremap */
-	HMM_CHANGE_PROTECT,	/* mprotect */
-	HMM_CHANGE_DISCARD,	/* madvise: DONTNEED, FREE, REMOVE ... */
-	HMM_CHANGE_TRUNCATE,	/* ftruncate, fallocate */
-	HMM_CHANGE_COW,		/* a page fault replaced a page or its mapping */
-	HMM_CHANGE_FORK,	/* fork write-protects private memory */
-	HMM_CHANGE_RECLAIM,	/* swap-out, writeback */
-	HMM_CHANGE_MIGRATE,	/* compaction, NUMA, move_pages */
-	HMM_CHANGE_MERGE,	/* KSM */
-	HMM_CHANGE_COLLAPSE,	/* small pages became a huge one, or back */
-	HMM_CHANGE_LOST,	/* events were lost: everything may have changed */
+	HMM_CHANGE_OTHER,    /* the source does not say */
+	HMM_CHANGE_UNMAP,    /* munmap, brk, MAP_FIXED, shmdt */
+	HMM_CHANGE_REMAP,    /* mremap */
+	HMM_CHANGE_PROTECT,  /* mprotect */
+	HMM_CHANGE_DISCARD,  /* madvise: DONTNEED, FREE, REMOVE ... */
+	HMM_CHANGE_TRUNCATE, /* ftruncate, fallocate */
+	HMM_CHANGE_COW,      /* a page fault replaced a page or its mapping */
+	HMM_CHANGE_FORK,     /* fork write-protects private memory */
+	HMM_CHANGE_RECLAIM,  /* swap-out, writeback */
+	HMM_CHANGE_MIGRATE,  /* compaction, NUMA, move_pages */
+	HMM_CHANGE_MERGE,    /* KSM */
+	HMM_CHANGE_COLLAPSE, /* small pages became a huge one, or back */
+	HMM_CHANGE_LOST,     /* events were lost: everything may have changed */
 	HMM_CHANGE_KIND_MAX
 };
 
@@ -495,11 +495,11 @@ static inline bool hmm_vma_range_done(struct hmm_range *range)
  * 5. The address space, as the kernel has it
  */
 
-#define HMM_VM_READ	0x1u	/* may be read */
-#define HMM_VM_WRITE	0x2u	/* may be written */
-#define HMM_VM_EXEC	0x4u	/* may be executed */
-#define HMM_VM_SHARED	0x8u	/* changes go to the file, or to sharers */
-#define HMM_VM_SPECIAL	0x10u	/* VM_IO or VM_PFNMAP: can't be mirrored */
+#define HMM_VM_READ 0x1u     /* may be read */
+#define HMM_VM_WRITE 0x2u    /* may be written */
+#define HMM_VM_EXEC 0x4u     /* may be executed */
+#define HMM_VM_SHARED 0x8u   /* changes go to the file, or to sharers */
+#define HMM_VM_SPECIAL 0x10u /* VM_IO or VM_PFNMAP: can't be mirrored */
 
 /**
  * struct vm_area_struct - one vma, as it was when it was looked up

@@ -105,14 +105,14 @@ static inline void *quiet_address(size_t len)
 
 static inline void *quiet_mmap(size_t len, int prot, int flags, int fd)
 {
-	return mmap(quiet_address(len), len, prot,
-		    flags | MAP_FIXED_NOREPLACE, fd, 0);
+	return mmap(quiet_address(len), len, prot, flags | MAP_FIXED_NOREPLACE,
+		    fd, 0);
 }
 
 static inline char *map_pages(size_t pages, int prot)
 {
-	char *p = quiet_mmap(pages * PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS,
-			     -1);
+	char *p =
+		quiet_mmap(pages * PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
 	assert_ptr_not_equal(p, MAP_FAILED);
 	return p;
@@ -149,9 +149,8 @@ static inline void range_start(struct hmm_range *range, struct mm_struct *mm,
 
 	range_init(range, pfns);
 	range->default_flags = flags;
-	assert_int_equal(hmm_range_register(range, mm, start,
-					    start + pages * PAGE),
-			 0);
+	assert_int_equal(
+		hmm_range_register(range, mm, start, start + pages * PAGE), 0);
 }
 
 static inline bool range_wait(struct hmm_range *range)
@@ -188,8 +187,8 @@ static inline long range_get(struct hmm_range *range, struct mm_struct *mm,
 		if (!range_wait(range))
 			return -ETIMEDOUT;
 		mmap_read_lock(mm);
-		ret = fault ? hmm_range_fault(range, true) :
-			      hmm_range_snapshot(range);
+		ret = fault ? hmm_range_fault(range, true)
+			    : hmm_range_snapshot(range);
 		mmap_read_unlock(mm);
 	} while (ret == -EBUSY && --tries);
 	return ret;

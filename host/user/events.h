@@ -22,16 +22,16 @@ struct mm_struct;
 struct hmm_events {
 	pthread_mutex_t drain_lock;
 	struct hmm_update pending[HMM_PENDING];
-	unsigned int head, tail;	/* taken, put; under drain_lock */
-	uint64_t told;			/* written by the watcher alone */
-	uint64_t taken;			/* records, under drain_lock */
-	bool armed;			/* the watcher sleeps until a record */
+	unsigned int head, tail; /* taken, put; under drain_lock */
+	uint64_t told;           /* written by the watcher alone */
+	uint64_t taken;          /* records, under drain_lock */
+	bool armed;              /* the watcher sleeps until a record */
 	uint64_t counts[HMM_CHANGE_KIND_MAX];
 	uint64_t barriers;
-	int failed;			/* the source's errno once it has failed */
+	int failed; /* the source's errno once it has failed */
 
 	pthread_t watcher;
-	int kick_fd;			/* records were taken for the watcher */
+	int kick_fd; /* records were taken for the watcher */
 	bool stop;
 
 	/* The barrier thread sleeps on wq until someone wants a barrier. */

@@ -37,9 +37,9 @@ static int populate(unsigned long start, unsigned long end, bool write)
 			return -EPERM;
 		case ENOMEM:
 			/* No vma any more; or no memory, which looks alike. */
-			return msync((void *)start, end - start, MS_ASYNC) ?
-				       -EBUSY :
-				       -ENOMEM;
+			return msync((void *)start, end - start, MS_ASYNC)
+				       ? -EBUSY
+				       : -ENOMEM;
 		default:
 			/* EFAULT: beyond the file's end; EHWPOISON. */
 			return -EFAULT;
@@ -126,7 +126,8 @@ static int fault_later(struct hmm_faulter *f, unsigned long start,
 	ret = start_thread(f);
 	if (ret) {
 		/* Not -EAGAIN: to come back would not help. */
-		pr_warn("hmm: no thread for faults that wait (%s): raise RLIMIT_NPROC, or fault with block = true",
+		pr_warn("hmm: no thread for faults that wait (%s): raise "
+			"RLIMIT_NPROC, or fault with block = true",
 			strerror(-ret));
 		ret = -ENOMEM;
 		goto out;
@@ -177,9 +178,8 @@ static int fault_nowait(struct mm_struct *mm, unsigned long start,
 	int ret;
 
 	for (addr = start; addr < end; addr = stop) {
-		stop = end - addr > CHUNK * PAGE_SIZE ?
-			       addr + CHUNK * PAGE_SIZE :
-			       end;
+		stop = end - addr > CHUNK * PAGE_SIZE ? addr + CHUNK * PAGE_SIZE
+						      : end;
 		if (would_wait(mm, addr, stop)) {
 			ret = fault_later(&mm->faulter, addr, end, write);
 			if (ret == -EAGAIN)
@@ -199,8 +199,8 @@ int hmm_host_fault(struct mm_struct *mm, const struct hmm_vma *vma,
 {
 	if (write && !(vma->flags & HMM_VMA_WRITE))
 		return -EPERM;
-	return block ? populate(start, end, write) :
-		       fault_nowait(mm, start, end, write);
+	return block ? populate(start, end, write)
+		     : fault_nowait(mm, start, end, write);
 }
 
 /* ---- Life --------------------------------------------------------------- */

@@ -425,7 +425,8 @@ static int stop(struct mm_struct *mm)
 	hmm_kill(&mm->hmm);
 	hmm_faulter_stop(&mm->faulter);
 	if (!hmm_events_stop(mm)) {
-		pr_warn("hmm: a mirror's callback did not return in %d ms; its address space stays in memory",
+		pr_warn("hmm: a mirror's callback did not return in %d ms; its "
+			"address space stays in memory",
 			HMM_RANGE_DEFAULT_TIMEOUT);
 		return -ETIMEDOUT;
 	}

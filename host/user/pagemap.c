@@ -62,8 +62,8 @@ int hmm_pagemap_open(struct mm_struct *mm)
 	mm->pfns_virtual = !(entry & PM_PFN);
 	/* A kernel without KSM has no such file. */
 	mm->no_ksm_at = ~0ull;
-	mm->ksm_fd = open("/sys/kernel/mm/ksm/pages_shared",
-			  O_RDONLY | O_CLOEXEC);
+	mm->ksm_fd =
+		open("/sys/kernel/mm/ksm/pages_shared", O_RDONLY | O_CLOEXEC);
 	return 0;
 }
 

@@ -58,10 +58,10 @@ static inline void spin_unlock(spinlock_t *lock)
 }
 
 #ifdef HMM_DEBUG
-#define lockdep_assert_held(lock) \
-	((lock)->held && pthread_equal((lock)->owner, pthread_self()) ? \
-		 (void)0 : \
-		 abort())
+#define lockdep_assert_held(lock)                                     \
+	((lock)->held && pthread_equal((lock)->owner, pthread_self()) \
+		 ? (void)0                                            \
+		 : abort())
 void mmap_assert_locked(struct mm_struct *mm);
 void mmap_assert_write_locked(struct mm_struct *mm);
 #else
@@ -96,23 +96,23 @@ uint64_t hmm_now_ms(void);
 #define msecs_to_jiffies(ms) (ms)
 
 /* Like the kernel's: true if the condition is, also when time is up. */
-#define wait_event_timeout(wq, condition, timeout)                          \
-	({                                                                  \
-		uint64_t deadline_ = hmm_now_ms() + (timeout);              \
-		bool done_, more_ = true;                                   \
-		for (;;) {                                                  \
-			uint32_t seq_ = hmm_wait_begin(&(wq));              \
-			done_ = (condition);                                \
-			if (!done_ && more_)                                \
-				more_ = hmm_wait_sleep(&(wq), seq_,         \
-						       deadline_);          \
-			else                                                \
-				more_ = false;                              \
-			hmm_wait_end(&(wq));                                \
-			if (done_ || !more_)                                \
-				break;                                      \
-		}                                                           \
-		done_ ? true : (condition);                                 \
+#define wait_event_timeout(wq, condition, timeout)                  \
+	({                                                          \
+		uint64_t deadline_ = hmm_now_ms() + (timeout);      \
+		bool done_, more_ = true;                           \
+		for (;;) {                                          \
+			uint32_t seq_ = hmm_wait_begin(&(wq));      \
+			done_ = (condition);                        \
+			if (!done_ && more_)                        \
+				more_ = hmm_wait_sleep(&(wq), seq_, \
+						       deadline_);  \
+			else                                        \
+				more_ = false;                      \
+			hmm_wait_end(&(wq));                        \
+			if (done_ || !more_)                        \
+				break;                              \
+		}                                                   \
+		done_ ? true : (condition);                         \
 	})
 
 /* ---- The rest ----------------------------------------------------------- */

@@ -19,10 +19,10 @@
 
 /* What a record says about the life of its change. */
 enum hmm_event_phase {
-	HMM_EVENT_OPEN,		/* it started; nobody will tell when it ends */
-	HMM_EVENT_START,	/* it started; an HMM_EVENT_END will follow */
-	HMM_EVENT_END,		/* the end of an equal HMM_EVENT_START */
-	HMM_EVENT_PAST,		/* it started and ended */
+	HMM_EVENT_OPEN,  /* it started; nobody will tell when it ends */
+	HMM_EVENT_START, /* it started; an HMM_EVENT_END will follow */
+	HMM_EVENT_END,   /* the end of an equal HMM_EVENT_START */
+	HMM_EVENT_PAST,  /* it started and ended */
 };
 
 /**
@@ -108,9 +108,9 @@ struct hmm_source_ops {
 /* The public part of a source; the source's own struct begins with it. */
 struct hmm_source {
 	const struct hmm_source_ops *ops;
-	const char *mechanism;		/* how it is attached, in a few words */
-	const uint64_t *started;	/* the counter */
-	int event_fd;			/* polls readable when there are records */
+	const char *mechanism;   /* how it is attached, in a few words */
+	const uint64_t *started; /* the counter */
+	int event_fd;            /* polls readable when there are records */
 };
 
 /* All of them, best first; ends with NULL. */

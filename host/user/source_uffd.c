@@ -756,8 +756,8 @@ static int cover_again(struct uffd_source *u, unsigned long start,
 	} while ((ret == -EINVAL || ret == -EPERM) && --tries);
 	if (tries)
 		return ret;
-	pr_debug("hmm: userfaultfd can't watch some memory at %lx-%lx\n",
-		 start, end);
+	pr_debug("hmm: userfaultfd can't watch some memory at %lx-%lx\n", start,
+		 end);
 	return -EOPNOTSUPP;
 }
 

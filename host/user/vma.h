@@ -18,7 +18,7 @@ struct hmm_vmas {
 	/* Filesystems whose mappings may be VM_IO or VM_PFNMAP. */
 	dev_t devices[HMM_VMA_DEVICES];
 	unsigned int nr_devices;
-	bool unknown;	/* it isn't known where such memory is */
+	bool unknown; /* it isn't known where such memory is */
 	unsigned long vvar_start, vvar_end;
 };
 

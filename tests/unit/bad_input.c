@@ -333,7 +333,8 @@ static void map_count_exhausted(void **state)
 
 	(void)state;
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-	print_message("[  SKIP  ] the sanitizer itself can't do without vmas\n");
+	print_message(
+		"[  SKIP  ] the sanitizer itself can't do without vmas\n");
 	skip();
 #endif
 	if (n <= 0 || n > 200000)
@@ -369,14 +370,10 @@ static void map_count_exhausted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BAD(range_addresses),
-		BAD(null_arguments),
-		BAD(unknown_source),
-		BAD(range_twice),
-		BAD(mirror_arguments),
-		BAD(callback_never_returns),
-		BAD(fds_exhausted),
-		BAD(memlock_low),
+		BAD(range_addresses),     BAD(null_arguments),
+		BAD(unknown_source),      BAD(range_twice),
+		BAD(mirror_arguments),    BAD(callback_never_returns),
+		BAD(fds_exhausted),       BAD(memlock_low),
 		BAD(map_count_exhausted),
 	};
 

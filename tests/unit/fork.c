@@ -170,7 +170,8 @@ static void fork_invalidates_the_parent(void **state)
 	if (!pid)
 		_exit(0);
 	if (source_is(mm, "uffd"))
-		print_message("[  NOTE  ] uffd does not see fork's write protection\n");
+		print_message("[  NOTE  ] uffd does not see fork's write "
+			      "protection\n");
 	else
 		assert_false(hmm_range_valid(&range));
 	assert_child(pid);

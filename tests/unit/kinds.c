@@ -34,9 +34,9 @@ struct memory {
 	char *p;
 	size_t len;
 	int fd;
-	void *base;	/* to unmap afterwards, with its length */
+	void *base; /* to unmap afterwards, with its length */
 	size_t base_len;
-	bool kept;	/* part of the process: may not be destroyed */
+	bool kept; /* part of the process: may not be destroyed */
 	bool readonly;
 };
 
@@ -255,11 +255,11 @@ static bool op_map_fixed(struct memory *m)
 
 static bool op_mremap_move(struct memory *m)
 {
-	char *to = quiet_mmap(m->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-			      -1);
-	bool done = !m->kept && mremap(m->p, m->len, m->len,
-				       MREMAP_MAYMOVE | MREMAP_FIXED,
-				       to) != MAP_FAILED;
+	char *to =
+		quiet_mmap(m->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	bool done = !m->kept &&
+		    mremap(m->p, m->len, m->len, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   to) != MAP_FAILED;
 
 	munmap(to, m->len);
 	return done;
@@ -365,7 +365,7 @@ static bool op_shmdt(struct memory *m)
 static const struct op {
 	const char *name;
 	bool (*run)(struct memory *m);
-	bool level1;	/* seen by a source of level 1, too */
+	bool level1; /* seen by a source of level 1, too */
 } ops[] = {
 	{ "munmap", op_munmap, true },
 	{ "munmap of a part", op_munmap_part, true },
@@ -482,7 +482,8 @@ static int one(const struct kind *kind, const struct op *op)
 	read_pagemap(m.p, m.len, after);
 	changed = !same(before, after, m.len / PAGE);
 	if (changed && valid && (level >= 2 || op->level1)) {
-		print_error("%s on %s: an entry changed, and the range is still valid\n",
+		print_error("%s on %s: an entry changed, and the range is "
+			    "still valid\n",
 			    op->name, kind->name);
 		fail();
 	}
@@ -514,10 +515,12 @@ static void every_kind_and_operation(void **state)
 				unchanged++;
 		}
 		if (!done)
-			print_message("[  NOTE  ] %s: not to be had here, or not to be watched\n",
+			print_message("[  NOTE  ] %s: not to be had here, or "
+				      "not to be watched\n",
 				      kinds[k].name);
 	}
-	print_message("[  NOTE  ] %u pairs changed an entry, %u did not, %u can't be done\n",
+	print_message("[  NOTE  ] %u pairs changed an entry, %u did not, %u "
+		      "can't be done\n",
 		      changed, unchanged, impossible);
 	assert_true(changed >= 30);
 }
@@ -564,9 +567,8 @@ static void huge_entries(void **state)
 	assert_int_equal(hmm_range_register(&range, mm, (unsigned long)m.p,
 					    (unsigned long)m.p + HUGE),
 			 0);
-	if (pfns_virtual ||
-	    (pagemap[MAX_ENTRIES - 1] & PM_WHERE) ==
-		    (pagemap[0] & PM_WHERE) + MAX_ENTRIES - 1) {
+	if (pfns_virtual || (pagemap[MAX_ENTRIES - 1] & PM_WHERE) ==
+				    (pagemap[0] & PM_WHERE) + MAX_ENTRIES - 1) {
 		assert_int_equal(range_fault(&range, mm), 1);
 		assert_true(pfn & DEV_VALID);
 	}

@@ -295,7 +295,8 @@ static void rule_08_unregister_against_callbacks(void **state)
 	static const struct hmm_mirror_ops hold_ops = {
 		.sync_cpu_device_pagetables = hold_inside,
 	};
-	struct hmm_update update = { .start = PAGE, .end = 2 * PAGE,
+	struct hmm_update update = { .start = PAGE,
+				     .end = 2 * PAGE,
 				     .blockable = true };
 	struct nasty n = { .mirror.ops = &inside_ops, .ret = 1 };
 	struct hmm_range range;
@@ -851,13 +852,12 @@ static void rule_23_many_ranges(void **state)
 		range_init(&ranges[i], pfns);
 		if (source_is(mm, "uffd") && i > 1000)
 			continue;
-		assert_int_equal(hmm_range_register(&ranges[i], mm,
-						    base + (unsigned long)i *
-							    2 * PAGE,
-						    base + ((unsigned long)i *
-								    2 +
-							    3) * PAGE),
-				 0);
+		assert_int_equal(
+			hmm_range_register(&ranges[i], mm,
+					   base + (unsigned long)i * 2 * PAGE,
+					   base + ((unsigned long)i * 2 + 3) *
+							   PAGE),
+			0);
 		ranges[i].valid = true;
 	}
 	range_start(&mine, mm, p, 2, pfns, DEV_VALID);
