@@ -18,7 +18,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define HMM_DEV_VERSION 1
+#define HMM_DEV_VERSION 1u
 #define HMM_DEV_RECORDS 2048
 #define HMM_DEV_RING_OFFSET 4096
 #define HMM_DEV_CHANGES 64

@@ -290,8 +290,9 @@ static void module_forked(struct hmm_source *src)
 	struct module_source *s = to_module(src);
 
 	close_device(s);
-	mmap((void *)s->shared, MAP_SIZE, PROT_READ,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	/* If it fails the parent's pages stay, which nobody looks at. */
+	(void)mmap((void *)s->shared, MAP_SIZE, PROT_READ,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
 const struct hmm_source_ops hmm_source_module = {

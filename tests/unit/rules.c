@@ -77,6 +77,27 @@ static int register_counter(struct counter *c, unsigned long start)
 	return ret;
 }
 
+/* ---- A change that goes on as long as the test wants ---------------------- */
+
+/* Not even a barrier may end it, which others' changes can cause at any time. */
+static void start_change(unsigned long start, unsigned long end)
+{
+	struct hmm *hmm = &mm->hmm;
+	unsigned int i;
+
+	hmm_invalidate_start(hmm, start, end);
+	spin_lock(&hmm->lock);
+	for (i = 0; i < hmm->changes.nr; i++)
+		if (hmm->changes.slot[i].told)
+			hmm->changes.slot[i].gen = ~0ull;
+	spin_unlock(&hmm->lock);
+}
+
+static void end_change(unsigned long start, unsigned long end)
+{
+	hmm_invalidate_end(&mm->hmm, start, end);
+}
+
 /* ---- The rules ----------------------------------------------------------- */
 
 /* A start and an end between snapshot and use: the snapshot is stale. */
@@ -119,9 +140,9 @@ static void rule_02_failed_start_leaves_no_trace(void **state)
 	assert_int_equal(register_counter(&c, start), 0);
 	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
 	c.answer = -EAGAIN;
-	hmm_invalidate_start(&mm->hmm, start, end);
+	start_change(start, end);
 	assert_int_equal(hmm_mirrors_sync(&mm->hmm, &update), -EAGAIN);
-	hmm_invalidate_end(&mm->hmm, start, end);
+	end_change(start, end);
 	assert_int_equal(range_snapshot(&range, mm), 1);
 	assert_true(range_valid_soon(&range));
 	hmm_range_unregister(&range);
@@ -172,9 +193,9 @@ static void rule_04_end_never_sleeps(void **state)
 	(void)state;
 	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
 	/* With the mmap lock held for write, and by the driver's wait. */
-	hmm_invalidate_start(&mm->hmm, range.start, range.end);
+	start_change(range.start, range.end);
 	mmap_write_lock(mm);
-	hmm_invalidate_end(&mm->hmm, range.start, range.end);
+	end_change(range.start, range.end);
 	mmap_write_unlock(mm);
 	assert_true(range_wait(&range));
 	hmm_range_unregister(&range);
@@ -232,9 +253,9 @@ static void rule_07_dead_wins(void **state)
 	(void)state;
 	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
 	assert_int_equal(range_snapshot(&range, mm), 1);
-	hmm_invalidate_start(&mm->hmm, range.start, range.end);
+	start_change(range.start, range.end);
 	assert_int_equal(hmm_mm_detach(mm), 0);
-	hmm_invalidate_end(&mm->hmm, range.start, range.end);
+	end_change(range.start, range.end);
 	assert_false(hmm_range_valid(&range));
 	assert_false(range_wait(&range));
 	mmap_read_lock(mm);
@@ -491,14 +512,14 @@ static void rule_12_legacy_leaks_no_range(void **state)
 	range.vma = &vma;
 	range.start = start;
 	range.end = start + 2 * PAGE;
-	hmm_invalidate_start(&mm->hmm, start, start + PAGE);
+	start_change(start, start + PAGE);
 	mmap_read_lock(mm);
 	assert_int_equal(hmm_vma_fault(&range, true), -EAGAIN);
 	/* Dropped: this does not deadlock. */
 	mmap_write_lock(mm);
 	mmap_write_unlock(mm);
 	assert_null(range.hmm);
-	hmm_invalidate_end(&mm->hmm, start, start + PAGE);
+	end_change(start, start + PAGE);
 
 	range.start = start;
 	range.end = start + 2 * PAGE;
@@ -541,13 +562,13 @@ static void rule_13_lock_state_by_code(void **state)
 
 	(void)state;
 	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
-	hmm_invalidate_start(&mm->hmm, range.start, range.end);
+	start_change(range.start, range.end);
 	mmap_read_lock(mm);
 	assert_int_equal(hmm_range_snapshot(&range), -EBUSY);
 	assert_true(still_locked());
 	assert_int_equal(hmm_range_fault(&range, true), -EBUSY);
 	assert_true(still_locked());
-	hmm_invalidate_end(&mm->hmm, range.start, range.end);
+	end_change(range.start, range.end);
 	assert_int_equal(hmm_range_fault(&range, true), 1);
 	assert_true(still_locked());
 	mmap_read_unlock(mm);
@@ -720,12 +741,12 @@ static void rule_19_requests_survive(void **state)
 
 	range_start(&range, mm, p, 2, pfns, 0);
 	range.pfn_flags_mask = ~0ull;
-	hmm_invalidate_start(&mm->hmm, range.start, range.end);
+	start_change(range.start, range.end);
 	mmap_read_lock(mm);
 	assert_int_equal(hmm_range_fault(&range, true), -EBUSY);
 	assert_int_equal(hmm_range_snapshot(&range), -EBUSY);
 	mmap_read_unlock(mm);
-	hmm_invalidate_end(&mm->hmm, range.start, range.end);
+	end_change(range.start, range.end);
 	assert_true(pfns[0] == (DEV_VALID | DEV_WRITE));
 	assert_true(pfns[1] == DEV_VALID);
 	madvise(p, 2 * PAGE, MADV_DONTNEED);
