@@ -23,6 +23,7 @@ $(XIO)/wraps: $(XI)/calls.list $(XI)/calls.awk
 	awk -v what=wrap -f $(XI)/calls.awk $< > $@
 
 $(XIO)/%.o: $(XI)/%.c $O/gen/inject_calls.h | gen
+	@mkdir -p $(@D)
 	$(CC) $(XI_CFLAGS) -c -o $@ $<
 
 # The library, with our functions instead of those that it calls; and a monitor

@@ -5,4 +5,6 @@
 /^bool hmm_host_sync/,/^}/{
 	/if (drain(mm))/N
 	s/if (drain(mm))\n\t\t\tkick(mm);/drain(mm);/
+	/close_owner/N
+	s/ && drain(mm))\n\t\tkick(mm);/)\n\t\tdrain(mm);/
 }
