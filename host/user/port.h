@@ -118,7 +118,8 @@ uint64_t hmm_now_ms(void);
 /* ---- The rest ----------------------------------------------------------- */
 
 #define GFP_KERNEL 0
-#define kvmalloc_array(n, size, gfp) reallocarray(NULL, n, size)
+/* No overflow: there are fewer pages in an address space than 2^36. */
+#define kvmalloc_array(n, size, gfp) malloc((n) * (size))
 #define kvfree(p) free(p)
 
 #define current ((void *)pthread_self())
