@@ -248,6 +248,7 @@ unit_tests_sanitized()
 				set -- "$1" HMM_SOURCE="$source"
 			run "$test${2+ $source} $1" "$(limit "$test" 3)" env \
 				ASAN_OPTIONS=detect_stack_use_after_return=1 \
+				LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp print_suppressions=0" \
 				UBSAN_OPTIONS=print_stacktrace=1 \
 				TSAN_OPTIONS="die_after_fork=0 second_deadlock_stack=1 suppressions=$PWD/tests/tsan.supp" \
 				${2+"$2"} setarch -R "$program"

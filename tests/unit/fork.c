@@ -2,7 +2,8 @@
 /*
  * fork.c - the child's mm is dead for the library, the parent's unharmed
  *
- * check: no-tsan (it does not follow threads that are started after a fork)
+ * check: no-tsan no-asan (they do not support threads that are started after a
+ * fork beside other threads: a lock of the allocator may be copied locked)
  */
 #include <sched.h>
 #include <sys/syscall.h>
