@@ -178,7 +178,7 @@ static void fork_while_it_works(void **state)
 
 	(void)state;
 #ifdef __SANITIZE_ADDRESS__
-	print_message("skip: ASan's allocator may be copied locked by a fork\n");
+	print_message("skip: fork may copy ASan's allocator locked\n");
 	skip();
 #endif
 	dm = device(mm, NULL);
