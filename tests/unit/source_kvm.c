@@ -2,7 +2,7 @@
 /*
  * source_kvm.c - the kvm source alone: what it says, when, and how it fails
  *
- * check: kvm root
+ * check: kvm root no-tsan (its children start threads, too)
  */
 #include <dirent.h>
 #include <errno.h>
