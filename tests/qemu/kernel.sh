@@ -44,11 +44,12 @@ number()
 }
 vmlinuz=$dir/root/boot/vmlinuz-$release
 offset=$((($(number 497 1) + 1) * 512 + $(number 584 4)))
-tail -c +$((offset + 1)) "$vmlinuz" | head -c "$(number 588 4)" \
+# Its last four bytes are a length, of no use to the decompressors.
+tail -c +$((offset + 1)) "$vmlinuz" | head -c $(($(number 588 4) - 4)) \
 	>"$dir/payload"
-# Four bytes of length follow what the decompressors know.
 case $(od -An -tx4 -N4 "$dir/payload" | tr -d ' ') in
-587a37fd) xz -dc --single-stream <"$dir/payload" >"$dir/vmlinux" ;;
+587a37fd) xz -dc <"$dir/payload" >"$dir/vmlinux" ;;
+fd2fb528) zstd -qdc <"$dir/payload" >"$dir/vmlinux" ;;
 *) no "$image is compressed in a way that is not known here" ;;
 esac
 rm "$dir/payload"

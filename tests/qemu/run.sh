@@ -148,7 +148,7 @@ report()
 	fi
 }
 
-need qemu-system-x86_64 busybox cpio depmod modprobe xz || set --
+need qemu-system-x86_64 busybox cpio depmod modprobe xz zstd || set --
 # The same for every kernel; without it the guest says what is skipped.
 [ $# = 0 ] || sh tests/qemu/hmm-tests.sh 6.1 "$O/qemu/hmm-tests" || :
 for version; do
