@@ -6,6 +6,9 @@
 #   make bench       what things cost, over their floor
 #   make lint        format, compiler warnings of clang, static analysis
 #   make install     to $(DESTDIR)$(PREFIX); make uninstall takes it back
+#   make modules     for the kernel; modules_install, modules_uninstall
+#   make dkms-install   dkms builds the module, for later kernels too;
+#                    dkms-uninstall
 #   make format      run clang-format over the tree
 #
 # Variants: SAN=asan or SAN=tsan builds with sanitizers, DEBUG=1 with the
@@ -198,13 +201,55 @@ modules:
 	MAKEFLAGS= $(MAKE) -C $(KERNEL) M=$(abspath $(MODULES)) \
 		CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
+# Distributions keep the key that kbuild would sign with to themselves.  depmod
+# is of use only where the other modules are.
+RELEASE = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' \
+	$(KERNEL)/include/generated/utsrelease.h)
+RULES := $(wildcard host/kernel/*.rules)
+UDEVDIR ?= /usr/lib/udev/rules.d
+D = $(DESTDIR)
+
+.PHONY: modules_install modules_uninstall
+modules_install: modules udev-install
+	MAKEFLAGS= $(MAKE) -C $(KERNEL) M=$(abspath $(MODULES)) \
+		$(if $(wildcard $(KERNEL)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) \
+		INSTALL_MOD_PATH=$D INSTALL_MOD_DIR=updates modules_install
+	$(if $D,,depmod $(RELEASE))
+
+modules_uninstall: udev-uninstall
+	rm -f $(patsubst %,$D/lib/modules/$(RELEASE)/updates/%.ko*,hmm hmm_dmirror)
+	$(if $D,,depmod $(RELEASE))
+
+# What dkms builds again for each kernel; with DESTDIR, just put there.
+SRCDIR ?= /usr/src
+DKMS_SRC = $(SRCDIR)/hmm-$(VERSION)
+.PHONY: dkms-install dkms-uninstall
+dkms-install: udev-install
+	$(INSTALL) -d $D$(DKMS_SRC)
+	cp -pr --parents include core host/kernel $D$(DKMS_SRC)
+	$(INSTALL) -m 644 host/kernel/Kbuild $D$(DKMS_SRC)
+	sed 's|@VERSION@|$(VERSION)|' host/kernel/dkms.conf.in \
+		>$D$(DKMS_SRC)/dkms.conf
+	$(if $D,,dkms install hmm/$(VERSION))
+
+dkms-uninstall: udev-uninstall
+	$(if $D,,dkms remove hmm/$(VERSION) --all)
+	rm -rf $D$(DKMS_SRC)
+
+.PHONY: udev-install udev-uninstall
+udev-install:
+	$(if $(RULES),$(INSTALL) -d $D$(UDEVDIR))
+	$(if $(RULES),$(INSTALL) -m 644 $(RULES) $D$(UDEVDIR))
+
+udev-uninstall:
+	rm -f $(patsubst host/kernel/%,$D$(UDEVDIR)/%,$(RULES))
+
 # ---- Install ----------------------------------------------------------------
 
 MAN1 := $(wildcard man/*.1)
 MAN3 := $(wildcard man/*.3)
 MAN4 := $(wildcard man/*.4)
 MAN7 := $(wildcard man/*.7)
-D = $(DESTDIR)
 
 $O/libhmm.pc: libhmm.pc.in Makefile
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' \

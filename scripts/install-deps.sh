@@ -18,7 +18,7 @@ DEMO='sqlite3'
 CHECK='libcmocka-dev gdb procps linux-headers-amd64 pkg-config man-db valgrind
 	clang-format clang-tidy cppcheck liburing-dev libjemalloc2 libmimalloc2.0
 	libtcmalloc-minimal4
-	qemu-system-x86 busybox-static cpio kmod xz-utils zstd'
+	qemu-system-x86 busybox-static cpio kmod xz-utils zstd dkms'
 
 missing()
 {
