@@ -192,17 +192,20 @@ demo:
 # kbuild leaves what it makes beside them.
 KERNEL ?= $(lastword $(shell ls -d /lib/modules/*/build 2>/dev/null | sort -V))
 MODULES ?= $O/modules
+HMM_KO = include core host/kernel
+PARTS = $(HMM_KO) device/kernel bench/kernel
 .PHONY: modules
 modules:
 	mkdir -p $(MODULES)
-	cp -pru --parents include core host/kernel device/kernel $(MODULES)
+	cp -pru --parents $(PARTS) $(MODULES)
 	cp -pu host/kernel/Kbuild $(MODULES)
 	# MAKEFLAGS carries our O=, which means something else there.
 	MAKEFLAGS= $(MAKE) -C $(KERNEL) M=$(abspath $(MODULES)) \
 		CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
-# Distributions keep the key that kbuild would sign with to themselves.  depmod
-# is of use only where the other modules are.
+# Who installs hmm.ko needs no test device.  Distributions keep the key that
+# kbuild would sign with to themselves.  depmod is of use only where the other
+# modules are.
 RELEASE = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' \
 	$(KERNEL)/include/generated/utsrelease.h)
 RULES := $(wildcard host/kernel/*.rules)
@@ -210,14 +213,15 @@ UDEVDIR ?= /usr/lib/udev/rules.d
 D = $(DESTDIR)
 
 .PHONY: modules_install modules_uninstall
-modules_install: modules udev-install
-	MAKEFLAGS= $(MAKE) -C $(KERNEL) M=$(abspath $(MODULES)) \
+modules_install: udev-install
+	$(MAKE) MODULES=$(MODULES)-installed PARTS='$(HMM_KO)' modules
+	MAKEFLAGS= $(MAKE) -C $(KERNEL) M=$(abspath $(MODULES)-installed) \
 		$(if $(wildcard $(KERNEL)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) \
 		INSTALL_MOD_PATH=$D INSTALL_MOD_DIR=updates modules_install
 	$(if $D,,depmod $(RELEASE))
 
 modules_uninstall: udev-uninstall
-	rm -f $(patsubst %,$D/lib/modules/$(RELEASE)/updates/%.ko*,hmm hmm_dmirror)
+	rm -f $D/lib/modules/$(RELEASE)/updates/hmm.ko*
 	$(if $D,,depmod $(RELEASE))
 
 # What dkms builds again for each kernel; with DESTDIR, just put there.
@@ -226,7 +230,7 @@ DKMS_SRC = $(SRCDIR)/hmm-$(VERSION)
 .PHONY: dkms-install dkms-uninstall
 dkms-install: udev-install
 	$(INSTALL) -d $D$(DKMS_SRC)
-	cp -pr --parents include core host/kernel $D$(DKMS_SRC)
+	cp -pr --parents $(HMM_KO) $D$(DKMS_SRC)
 	$(INSTALL) -m 644 host/kernel/Kbuild $D$(DKMS_SRC)
 	sed 's|@VERSION@|$(VERSION)|' host/kernel/dkms.conf.in \
 		>$D$(DKMS_SRC)/dkms.conf

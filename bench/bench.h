@@ -129,6 +129,7 @@ void bench_valid(void);
 void bench_register(void);
 void bench_mark(void);
 void bench_change(void);
+void bench_device(void);
 void bench_walk(void);
 void bench_wake(void);
 void bench_peers(void);

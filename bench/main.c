@@ -29,10 +29,10 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } groups[] = {
-	{ "valid", bench_valid }, { "register", bench_register },
-	{ "mark", bench_mark },   { "change", bench_change },
-	{ "walk", bench_walk },   { "wake", bench_wake },
-	{ "peers", bench_peers },
+	{ "valid", bench_valid },   { "register", bench_register },
+	{ "mark", bench_mark },     { "change", bench_change },
+	{ "device", bench_device }, { "walk", bench_walk },
+	{ "wake", bench_wake },     { "peers", bench_peers },
 };
 
 struct bench_line *bench_line_of(const char *name, const char *floor, double x,

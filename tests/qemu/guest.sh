@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
-# guest.sh PROJECT O KERNEL - what runs inside the guest, as root
+# guest.sh PROJECT O KERNEL [SCRIPT] - what runs inside the guest, as root
 #
 # Leaves NAME.log and NAME.rc in /mnt for each test; the marks in the kernel's
 # log say which test a message belongs to.
@@ -40,6 +40,12 @@ unit_tests()
 			HMM_SOURCE="$source" "$O/tests/$test"
 	done
 }
+
+# Something else than the tests.
+if [ "${4-}" ]; then
+	. "$1/tests/qemu/$4.sh"
+	exit
+fi
 
 load zram num_devices=1
 echo 256M >/sys/block/zram0/disksize

@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
-# Tests in stock Debian kernels, booted under QEMU: make qemu-check
+# Stock Debian kernels, booted under QEMU: tests, and a bench of the modules
+#
+#   make qemu-check
+#   make qemu-bench     only the ratios mean something, the guest is emulated
 
 QEMU_KERNELS ?= 6.12 6.1
 
 .PHONY: qemu-check
 qemu-check: tests
 	MAKE='$(MAKE)' tests/qemu/run.sh $O $(QEMU_KERNELS)
+
+# What /dev/hmm costs, in the first of them.
+QEMU_FIRST = $(firstword $(QEMU_KERNELS))
+.PHONY: qemu-bench
+qemu-bench: $O/bench/bench
+	MAKE='$(MAKE)' GUEST=bench tests/qemu/run.sh $O $(QEMU_FIRST)
+	cat $O/qemu/$(QEMU_FIRST)/out/bench.log

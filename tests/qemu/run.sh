@@ -3,6 +3,8 @@
 #
 # run.sh O VERSION... - boot stock Debian kernels under QEMU, test in them
 #
+# With GUEST=NAME in the environment NAME.sh runs in them, not the tests.
+#
 # Emulated, so it needs no virtualisation of the machine's.  A test is a case
 # of a unit test, or a script's line "ok", "not ok" or "skip"; a warning or a
 # worse message of the kernel fails the test that it came in.
@@ -69,6 +71,7 @@ boot()
 	words="$words cryptomgr.notests random.trust_cpu=on nowatchdog"
 	words="$words rcupdate.rcu_cpu_stall_timeout=120"
 	words="$words hmm.project=$PWD hmm.build=$O hmm.kernel=$1"
+	words="$words hmm.script=${GUEST-}"
 	# Two CPUs in one thread: with more, one may for ever run the breakpoint
 	# by which another has the kernel's code patched (seen with 7.2).
 	timeout 800 qemu-system-x86_64 -machine pc \

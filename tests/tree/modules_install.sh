@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
-# Installed modules are found by modprobe, with the module that they need, once
-# depmod has run; uninstall leaves nothing of ours.
+# The installed module is found by modprobe once depmod has run; uninstall leaves
+# nothing of ours.
 set -eu
 ret=77
 tmp=$(mktemp -d /tmp/hmm-modules.XXXXXX)
@@ -19,7 +19,7 @@ for kernel in /lib/modules/*/build; do
 
 	install modules_install
 	depmod -b "$tmp" "$release"
-	modprobe -d "$tmp" -S "$release" --show-depends hmm_dmirror |
+	modprobe -d "$tmp" -S "$release" --show-depends hmm |
 		grep -q '/hmm\.ko'
 	install modules_uninstall
 	left=$(find "$tmp" ! -type d ! -path '*/modules.*')
