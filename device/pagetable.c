@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * pagetable.c - the device's page table
+ * pagetable.c - the device's page table, in user space and in the kernel
  *
- * Tables live in one mapping and are named by their index in it, so that an
+ * Tables live in one piece of memory and are named by their index in it, so that an
  * entry for a table looks like one for a page.  The root is table 0 at level
  * 3; a level 0 table maps pages, a level 1 table maps tables or 2 MiB.
  */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-
 #include "pagetable.h"
 
 #define ENTRIES 512u
-#define ROOT 0u
 #define TOP 3
 #define NONE 0u /* the root is nobody's child, nor ever free */
 
@@ -37,27 +31,6 @@ static unsigned int index_of(unsigned long addr, int level)
 static unsigned int table_of(uint64_t entry)
 {
 	return (unsigned int)(entry >> PTE_PFN_SHIFT);
-}
-
-int pt_init(struct pagetable *pt, unsigned int max)
-{
-	*pt = (struct pagetable){ .max = max, .fresh = ROOT + 1, .tables = 1 };
-	pt->table = mmap(NULL, max * sizeof(*pt->table), PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (pt->table == MAP_FAILED)
-		return -ENOMEM;
-	pt->used = calloc(max, sizeof(*pt->used));
-	if (!pt->used) {
-		munmap(pt->table, max * sizeof(*pt->table));
-		return -ENOMEM;
-	}
-	return 0;
-}
-
-void pt_destroy(struct pagetable *pt)
-{
-	munmap(pt->table, pt->max * sizeof(*pt->table));
-	free(pt->used);
 }
 
 /* A free table's first word is the next free one. */
@@ -124,7 +97,7 @@ static int split(struct pagetable *pt, struct slot slot)
 static int make_slot(struct pagetable *pt, unsigned long addr, int level,
 		     struct slot *slot)
 {
-	unsigned int table = ROOT;
+	unsigned int table = PT_ROOT;
 	int l;
 
 	for (l = TOP; l > level; l--) {
@@ -233,7 +206,7 @@ unsigned long pt_unmap(struct pagetable *pt, unsigned long start,
 
 	if (end > PT_ADDR_END)
 		end = PT_ADDR_END;
-	removed = unmap(pt, ROOT, TOP, start, end);
+	removed = unmap(pt, PT_ROOT, TOP, start, end);
 	account(pt, 0, removed * PT_PAGE_SIZE);
 	return removed;
 }
@@ -244,7 +217,7 @@ static uint64_t *find(const struct pagetable *pt, unsigned long addr,
 {
 	uint64_t *entry;
 
-	for (*level = TOP, entry = &pt->table[ROOT][index_of(addr, TOP)];
+	for (*level = TOP, entry = &pt->table[PT_ROOT][index_of(addr, TOP)];
 	     *entry & PTE_TABLE;) {
 		--*level;
 		entry = &pt->table[table_of(*entry)][index_of(addr, *level)];

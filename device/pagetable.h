@@ -2,15 +2,22 @@
 /*
  * pagetable.h - the device's page table: 4 levels of 512 entries, 48 bits
  *
- * No locks, no system calls and no malloc() in here but in pt_init() and
- * pt_destroy(): it is changed under the device's lock, and an allocator that
- * unmaps memory there would wait for who waits for that lock.
+ * No locks and no allocation in here: it is changed under the device's lock,
+ * and an allocator that unmaps memory there would wait for who waits for that
+ * lock.  Only pt_init() and pt_destroy() allocate; they are what differs in
+ * user space (table_memory.c) and in the kernel (kernel/table_memory.c).
  */
 #ifndef DMIRROR_PAGETABLE_H
 #define DMIRROR_PAGETABLE_H
 
+#ifdef __KERNEL__
+#include <linux/errno.h>
+#include <linux/types.h>
+#else
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#endif
 
 #define PT_PAGE_SIZE 4096ul
 #define PT_HUGE_SIZE (2ul << 20)
@@ -32,6 +39,9 @@
 #define PTE_SPECIAL (1ull << 9)
 #define PTE_PFN_SHIFT 12
 
+/* The table of the top level, in use from the start. */
+#define PT_ROOT 0u
+
 /**
  * struct pagetable - counts may be read, the rest is private
  * @mapped: bytes that have a translation; @peak: most there ever were
@@ -48,7 +58,7 @@ struct pagetable {
 	uint16_t *used;
 };
 
-/* Room for max tables.  0; -ENOMEM. */
+/* Room for max tables, all of it zeroes.  0; -ENOMEM. */
 int pt_init(struct pagetable *pt, unsigned int max);
 void pt_destroy(struct pagetable *pt);
 

@@ -72,6 +72,8 @@ boot()
 	words="$words rcupdate.rcu_cpu_stall_timeout=120"
 	words="$words hmm.project=$PWD hmm.build=$O hmm.kernel=$1"
 	words="$words hmm.script=${GUEST-}"
+	# The memory of hmm_dmirror2 and 3.
+	words="$words memmap=128M\$0x40000000"
 	# Two CPUs in one thread: with more, one may for ever run the breakpoint
 	# by which another has the kernel's code patched (seen with 7.2).
 	timeout 800 qemu-system-x86_64 -machine pc \

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * migrate.c - move memory between the system and the device
+ *
+ * The kernel isolates pages and puts others in their place, we copy.  Mirrors
+ * are told of that as of any change, our own too: nothing is kept on the
+ * grounds that it was us who moved it.  What the device has of the pages that
+ * ended up in its memory it looks up again (DM_RESIDENT).
+ */
+#include <linux/highmem.h>
+#include <linux/migrate.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "dmirror.h"
+
+/* struct migrate_vma's arrays, and how many pages found no room. */
+struct moves {
+	unsigned long src[DM_CHUNK];
+	unsigned long dst[DM_CHUNK];
+	unsigned long lacking;
+};
+
+static struct page *system_alloc(void)
+{
+	struct page *page = alloc_page(GFP_HIGHUSER_MOVABLE);
+
+	if (page)
+		lock_page(page);
+	return page;
+}
+
+/*
+ * Copy each page that can be moved to one of the device's memory, or of the
+ * system's (NULL).  Where there is none yet, the device gets an empty one.
+ */
+static void copy_pages(struct moves *moves, unsigned long n,
+		       struct dm_memory *device)
+{
+	struct page *from, *to;
+	unsigned long i;
+
+	for (i = 0; i < n; i++) {
+		from = migrate_pfn_to_page(moves->src[i]);
+		moves->dst[i] = 0;
+		if (!(moves->src[i] & MIGRATE_PFN_MIGRATE) ||
+		    (!from && !device))
+			continue;
+		to = device ? dm_memory_alloc(device) : system_alloc();
+		if (!to) {
+			moves->lacking++;
+			continue;
+		}
+		if (from)
+			copy_highpage(to, from);
+		else
+			clear_highpage(to);
+		moves->dst[i] = migrate_pfn(page_to_pfn(to));
+	}
+}
+
+static unsigned long moved(const struct moves *moves, unsigned long n)
+{
+	unsigned long i, count = 0;
+
+	for (i = 0; i < n; i++)
+		count += !!(moves->src[i] & MIGRATE_PFN_MIGRATE);
+	return count;
+}
+
+/* [start, *end), or up to where its vma ends: *end.  How many pages moved. */
+static int migrate_part(struct dmirror *dm, struct moves *moves,
+			unsigned long start, unsigned long *end, bool to_device)
+{
+	struct vm_area_struct *vma = find_vma(dm->mm, start);
+	struct migrate_vma args = {
+		.vma = vma,
+		.src = moves->src,
+		.dst = moves->dst,
+		.start = start,
+		.pgmap_owner = dm->device->memory,
+		.flags = to_device ? MIGRATE_VMA_SELECT_SYSTEM
+				   : MIGRATE_VMA_SELECT_DEVICE_COHERENT,
+	};
+	int ret;
+
+	mmap_assert_locked(dm->mm);
+	if (!vma || vma->vm_start > start || !(vma->vm_flags & VM_READ))
+		return -EINVAL;
+	*end = args.end = min(*end, vma->vm_end);
+	ret = migrate_vma_setup(&args);
+	if (ret)
+		return ret;
+	copy_pages(moves, args.npages, to_device ? dm->device->memory : NULL);
+	migrate_vma_pages(&args);
+	ret = moved(moves, args.npages);
+	migrate_vma_finalize(&args);
+	return ret;
+}
+
+static int migrate(struct dmirror *dm, struct dmirror_cmd *cmd, bool to_device)
+{
+	unsigned long addr, stop, end = cmd->addr + (cmd->npages << PAGE_SHIFT);
+	struct moves *moves;
+	int ret = -EFAULT;
+
+	if (!dm->device->memory)
+		return -EOPNOTSUPP;
+	moves = kvzalloc(sizeof(*moves), GFP_KERNEL);
+	if (!moves)
+		return -ENOMEM;
+	if (!mmget_not_zero(dm->mm))
+		goto out;
+	for (addr = cmd->addr; addr < end; addr = stop) {
+		stop = min(end, addr + DM_CHUNK * PAGE_SIZE);
+		mmap_read_lock(dm->mm);
+		ret = migrate_part(dm, moves, addr, &stop, to_device);
+		mmap_read_unlock(dm->mm);
+		if (ret >= 0)
+			cmd->cpages += ret;
+		if (ret >= 0 && fatal_signal_pending(current))
+			ret = -EINTR;
+		if (ret < 0)
+			break;
+		cond_resched();
+	}
+	mmput(dm->mm);
+	if (ret >= 0)
+		ret = moves->lacking ? -ENOMEM : 0;
+out:
+	kvfree(moves);
+	return ret;
+}
+
+int dm_migrate_to_device(struct dmirror *dm, struct dmirror_cmd *cmd)
+{
+	int ret = migrate(dm, cmd, true);
+
+	if (ret)
+		return ret;
+	/* What counts is what is there now, not who has moved it. */
+	cmd->cpages = 0;
+	ret = dm_access(dm, cmd, DM_RESIDENT);
+	cmd->faults = 0;
+	return ret;
+}
+
+int dm_migrate_to_system(struct dmirror *dm, struct dmirror_cmd *cmd)
+{
+	return migrate(dm, cmd, false);
+}
+
+/* Of n pages from pfn on; how many are still in use. */
+static unsigned long evict(struct moves *moves, unsigned long pfn,
+			   unsigned long n)
+{
+	unsigned long i, held = 0;
+
+	migrate_device_range(moves->src, pfn, n);
+	copy_pages(moves, n, NULL);
+	migrate_device_pages(moves->src, moves->dst, n);
+	migrate_device_finalize(moves->src, moves->dst, n);
+	for (i = 0; i < n; i++)
+		held += page_count(pfn_to_page(pfn + i)) != 0;
+	return held;
+}
+
+int dm_evict(struct dm_memory *memory)
+{
+	unsigned long pfn, i, held = 0;
+	struct moves *moves;
+
+	if (!memory)
+		return -EOPNOTSUPP;
+	moves = kvzalloc(sizeof(*moves), GFP_KERNEL);
+	if (!moves)
+		return -ENOMEM;
+	pfn = dm_memory_start(memory);
+	for (i = 0; i < DM_MEMORY_PAGES; i += DM_CHUNK) {
+		held += evict(moves, pfn + i, DM_CHUNK);
+		cond_resched();
+	}
+	kvfree(moves);
+	return held ? -EBUSY : 0;
+}
