@@ -323,7 +323,8 @@ static long walk(struct hmm_range *range, bool fault, bool block)
 
 	pages = (range->end - range->start) >> PAGE_SHIFT;
 	if (pages > SCRATCH_PAGES)
-		walk.cpu = kvmalloc_array(pages, sizeof(*walk.cpu), GFP_KERNEL);
+		walk.cpu = kvmalloc_array(pages, sizeof(*walk.cpu),
+					  GFP_KERNEL_ACCOUNT);
 	if (!walk.cpu)
 		return -ENOMEM;
 	do {

@@ -77,8 +77,7 @@
  * @head: records written
  * @readable: the file is readable, until HMM_DEV_ARM or HMM_DEV_CLEAR
  * @waiting: changes that wait for an acknowledgement just now
- * @late: how often a change went on without an acknowledgement, because time
- *	was up; its record is an ordinary one
+ * @late: how often the file became late (see HMM_DEV_HOLD)
  */
 struct hmm_dev_shared {
 	__u64 started;
@@ -300,7 +299,10 @@ struct hmm_dev_range {
 /*
  * From now on a change, once its record is written, waits until as many
  * records have been acknowledged by HMM_DEV_ACK, at most so many ms as the
- * argument says; 0: not any more.  EINVAL beyond HMM_DEV_HOLD_MAX.
+ * argument says; 0: not any more.  EINVAL beyond HMM_DEV_HOLD_MAX; EPERM
+ * beyond HMM_DEV_HOLD_DEFAULT unless the opener had CAP_SYS_ADMIN, since one
+ * who waits may delay what others do to their address spaces' watchers (exit,
+ * for one); ESRCH; EINTR.
  *
  * The thread that called this, or HMM_DEV_ACK, last is the acknowledging
  * thread.  Between a change's record and its acknowledgement it should do
@@ -317,7 +319,8 @@ struct hmm_dev_range {
  *    by another process, migration or merging by the kernel) - unless the
  *    file's opener had CAP_SYS_ADMIN, because such a one may hold up others;
  *  - while the file is late: once time was up for a change (shared.late counts
- *    that) none waits before every record there is has been acknowledged;
+ *    that) none waits before every record there is has been acknowledged, or
+ *    HMM_DEV_HOLD was turned off and on;
  *  - once the address space is gone, the file is closed, or any descriptor of
  *    it is by the process whose thread acknowledges.
  * Whatever does not wait has a record all the same, and is counted before it

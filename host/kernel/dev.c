@@ -1,115 +1,33 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * dev.c - /dev/hmm: the changes of one's own memory, for a process
+ * dev.c - /dev/hmm: the changes and entries of a page table, for a process
  *
  * hmm_dev.h is the contract.  Everyone may open it: it shows what the opener
  * could see by other means, and costs memory that is charged to the opener.
+ *
+ *	dev_bind.c	which address space a file shows
+ *	dev_ring.c	counters and records
+ *	dev_range.c	ranges and vmas
+ *	dev_hold.c	changes that wait for an acknowledgement
  */
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
-#include <linux/poll.h>
-#include <linux/uaccess.h>
-#include <linux/vmalloc.h>
+#include <linux/slab.h>
 
 #include "compat/compat.h"
-#include "hmm_dev.h"
-#include "mm.h"
+#include "dev.h"
 
-#define DEV_PAGES                                                          \
-	(1 + DIV_ROUND_UP(HMM_DEV_RECORDS * sizeof(struct hmm_dev_record), \
-			  PAGE_SIZE))
-
-struct hmm_file {
-	struct hmm *hmm;
-	struct hmm_listener listener;
-	wait_queue_head_t wq;
-	struct page *pages[DEV_PAGES];
-	/* Written under the marks' lock. */
-	struct hmm_dev_shared *shared;
-	struct hmm_dev_record *ring;
-	bool armed;
-};
-
-static void dev_told(struct hmm_listener *listener, unsigned long start,
-		     unsigned long end, enum hmm_change_kind kind, bool ends)
+/* From now on f->hmm stays as it is. */
+static int use(struct hmm_file *f)
 {
-	struct hmm_file *f = container_of(listener, struct hmm_file, listener);
-	u64 head = f->shared->head;
+	int state = atomic_read_acquire(&f->state);
 
-	/* Counted before it begins: pairs with hmm_range_valid()'s load. */
-	if (!ends)
-		smp_store_release(&f->shared->started, f->shared->started + 1);
-	/*
-	 * Not before the head that says that this slot's old record is gone:
-	 * pairs with the reader, which looks at head after it has copied.
-	 */
-	smp_wmb();
-	f->ring[head % HMM_DEV_RECORDS] = (struct hmm_dev_record){
-		.start = start,
-		.end = end,
-		.ends = ends,
-		.kind = kind,
-	};
-	smp_store_release(&f->shared->head, head + 1);
-	if (!f->armed)
-		return;
-	f->armed = false;
-	WRITE_ONCE(f->shared->readable, 1);
-	wake_up_all(&f->wq);
-}
-
-/* ---- Requests ----------------------------------------------------------- */
-
-static int dev_sync(struct hmm_file *f, void __user *user)
-{
-	struct hmm_changes *changes = &f->hmm->changes;
-	struct hmm_dev_sync *sync;
-	unsigned int i;
-	int ret = 0;
-
-	sync = kzalloc(sizeof(*sync), GFP_KERNEL);
-	if (!sync)
-		return -ENOMEM;
-	hmm_marks_lock(f->hmm);
-	sync->head = f->shared->head;
-	sync->started = f->shared->started;
-	spin_lock(&f->hmm->lock);
-	sync->nr = min_t(unsigned int, changes->nr, HMM_DEV_CHANGES);
-	sync->unlisted = changes->nr - sync->nr + changes->unlisted;
-	for (i = 0; i < sync->nr; i++) {
-		sync->change[i].start = changes->slot[i].start;
-		sync->change[i].end = changes->slot[i].end;
-	}
-	spin_unlock(&f->hmm->lock);
-	hmm_marks_unlock(f->hmm);
-	if (copy_to_user(user, sync, sizeof(*sync)))
-		ret = -EFAULT;
-	kfree(sync);
-	return ret;
-}
-
-static int dev_arm(struct hmm_file *f, u64 __user *user)
-{
-	u64 taken;
-	int ret;
-
-	if (get_user(taken, user))
-		return -EFAULT;
-	hmm_marks_lock(f->hmm);
-	WRITE_ONCE(f->shared->readable, 0);
-	ret = f->shared->head != taken;
-	f->armed = !ret;
-	hmm_marks_unlock(f->hmm);
-	return ret;
-}
-
-static int dev_clear(struct hmm_file *f)
-{
-	hmm_marks_lock(f->hmm);
-	WRITE_ONCE(f->shared->readable, 0);
-	hmm_marks_unlock(f->hmm);
-	return 0;
+	while (state == DEV_FRESH)
+		if (atomic_try_cmpxchg_acquire(&f->state, &state, DEV_USED))
+			return 0;
+	return state == DEV_BINDING ? -EBUSY : 0;
 }
 
 static long dev_ioctl(struct file *file, unsigned int request,
@@ -117,14 +35,38 @@ static long dev_ioctl(struct file *file, unsigned int request,
 {
 	struct hmm_file *f = file->private_data;
 	void __user *user = (void __user *)arg;
+	int ret;
 
+	if (request == HMM_DEV_BIND)
+		return dev_bind(f, (int)arg);
+	ret = use(f);
+	if (ret)
+		return ret;
 	switch (request) {
 	case HMM_DEV_SYNC:
-		return dev_sync(f, user);
+		return dev_ring_sync(f, user);
 	case HMM_DEV_ARM:
-		return dev_arm(f, user);
+		return dev_ring_arm(f, user);
 	case HMM_DEV_CLEAR:
-		return dev_clear(f);
+		return dev_ring_disarm(f);
+	case HMM_DEV_VMA:
+		return dev_vma(f, user);
+	case HMM_DEV_REGISTER:
+		return dev_register(f, user);
+	case HMM_DEV_UNREGISTER:
+		return dev_unregister(f, arg);
+	case HMM_DEV_WAIT:
+		return dev_wait(f, user);
+	case HMM_DEV_SNAPSHOT:
+		return dev_walk(f, user, false);
+	case HMM_DEV_FAULT:
+		return dev_walk(f, user, true);
+	case HMM_DEV_VALID:
+		return dev_valid(f, arg);
+	case HMM_DEV_HOLD:
+		return dev_hold(f, arg);
+	case HMM_DEV_ACK:
+		return dev_ack(f, arg);
 	default:
 		return -ENOTTY;
 	}
@@ -132,52 +74,24 @@ static long dev_ioctl(struct file *file, unsigned int request,
 
 static __poll_t dev_poll(struct file *file, poll_table *table)
 {
-	struct hmm_file *f = file->private_data;
-
-	poll_wait(file, &f->wq, table);
-	return READ_ONCE(f->shared->readable) ? EPOLLIN | EPOLLRDNORM : 0;
+	return dev_ring_poll(file->private_data, file, table);
 }
 
 static int dev_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct hmm_file *f = file->private_data;
+	int ret;
 
 	if (vma->vm_flags & VM_WRITE)
 		return -EPERM;
+	ret = use(f);
+	if (ret)
+		return ret;
 	hmm_compat_vm_flags_clear(vma, VM_MAYWRITE);
-	return vm_map_pages(vma, f->pages, DEV_PAGES);
+	return vm_map_pages(vma, f->ring.pages, DEV_PAGES);
 }
 
 /* ---- Life --------------------------------------------------------------- */
-
-static void free_shared(struct hmm_file *f)
-{
-	unsigned int i;
-
-	vunmap(f->shared);
-	for (i = 0; i < DEV_PAGES && f->pages[i]; i++)
-		__free_page(f->pages[i]);
-}
-
-static int make_shared(struct hmm_file *f)
-{
-	unsigned int i;
-
-	for (i = 0; i < DEV_PAGES; i++) {
-		f->pages[i] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-		if (!f->pages[i])
-			goto fail;
-	}
-	f->shared = vmap(f->pages, DEV_PAGES, VM_MAP, PAGE_KERNEL);
-	if (!f->shared)
-		goto fail;
-	f->shared->version = HMM_DEV_VERSION;
-	f->ring = (void *)f->shared + HMM_DEV_RING_OFFSET;
-	return 0;
-fail:
-	free_shared(f);
-	return -ENOMEM;
-}
 
 static int dev_open(struct inode *inode, struct file *file)
 {
@@ -185,42 +99,46 @@ static int dev_open(struct inode *inode, struct file *file)
 	struct hmm_file *f;
 	int ret;
 
-	BUILD_BUG_ON(HMM_DEV_RING_OFFSET != PAGE_SIZE);
 	if (!mm)
 		return -EINVAL;
 	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
 	if (!f)
 		return -ENOMEM;
-	init_waitqueue_head(&f->wq);
-	f->listener.told = dev_told;
-	ret = make_shared(f);
+	f->privileged = file_ns_capable(file, &init_user_ns, CAP_SYS_ADMIN);
+	f->writable = true;
+	dev_ranges_init(f);
+	dev_hold_init(f);
+	ret = dev_ring_init(f);
 	if (ret)
 		goto out_file;
-	mmap_write_lock(mm);
-	f->hmm = hmm_host_get(mm);
-	mmap_write_unlock(mm);
-	if (IS_ERR(f->hmm)) {
-		ret = PTR_ERR(f->hmm);
-		goto out_shared;
-	}
-	hmm_listen(f->hmm, &f->listener);
+	ret = dev_bind_mm(f, mm);
+	if (ret)
+		goto out_ring;
 	file->private_data = f;
 	return 0;
 
-out_shared:
-	free_shared(f);
+out_ring:
+	dev_ring_exit(f);
 out_file:
 	kfree(f);
 	return ret;
+}
+
+static int dev_flush(struct file *file, fl_owner_t owner)
+{
+	dev_hold_flush(file->private_data);
+	return 0;
 }
 
 static int dev_release(struct inode *inode, struct file *file)
 {
 	struct hmm_file *f = file->private_data;
 
+	dev_hold_exit(f);
+	dev_ranges_exit(f);
 	hmm_unlisten(f->hmm, &f->listener);
 	hmm_host_put(f->hmm);
-	free_shared(f);
+	dev_ring_exit(f);
 	kfree(f);
 	return 0;
 }
@@ -228,6 +146,7 @@ static int dev_release(struct inode *inode, struct file *file)
 static const struct file_operations dev_fops = {
 	.owner = THIS_MODULE,
 	.open = dev_open,
+	.flush = dev_flush,
 	.release = dev_release,
 	.unlocked_ioctl = dev_ioctl,
 	.poll = dev_poll,
@@ -244,6 +163,7 @@ static struct miscdevice dev_device = {
 
 int __init hmm_dev_init(void)
 {
+	dev_bind_init();
 	return misc_register(&dev_device);
 }
 

@@ -29,6 +29,7 @@ struct hmm_mm {
 	/* Starts and ends, one at a time: the core and all listeners agree. */
 	spinlock_t marks_lock;
 	struct list_head listeners;
+	unsigned int nr_listeners;
 	struct hlist_node node;
 	refcount_t users;   /* mirrors and ranges */
 	atomic_t notifiers; /* which are still to be freed */
@@ -112,7 +113,14 @@ static void marks_end(struct mmu_notifier *mn,
 
 static void marks_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
-	hmm_release(&of_marks(mn)->hmm);
+	struct hmm_mm *m = of_marks(mn);
+	struct hmm_listener *listener;
+
+	hmm_release(&m->hmm);
+	spin_lock(&m->marks_lock);
+	list_for_each_entry(listener, &m->listeners, node)
+		listener->gone(listener);
+	spin_unlock(&m->marks_lock);
 }
 
 static int tells_start(struct mmu_notifier *mn,
@@ -259,17 +267,27 @@ void hmm_marks_unlock(struct hmm *hmm)
 	spin_unlock(&of_hmm(hmm)->marks_lock);
 }
 
-void hmm_listen(struct hmm *hmm, struct hmm_listener *listener)
+int hmm_listen(struct hmm *hmm, struct hmm_listener *listener,
+	       unsigned int limit)
 {
+	struct hmm_mm *m = of_hmm(hmm);
+	int ret = -EUSERS;
+
 	hmm_marks_lock(hmm);
-	list_add_tail(&listener->node, &of_hmm(hmm)->listeners);
+	if (m->nr_listeners < limit) {
+		list_add_tail(&listener->node, &m->listeners);
+		m->nr_listeners++;
+		ret = 0;
+	}
 	hmm_marks_unlock(hmm);
+	return ret;
 }
 
 void hmm_unlisten(struct hmm *hmm, struct hmm_listener *listener)
 {
 	hmm_marks_lock(hmm);
 	list_del(&listener->node);
+	of_hmm(hmm)->nr_listeners--;
 	hmm_marks_unlock(hmm);
 }
 

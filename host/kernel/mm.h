@@ -10,17 +10,33 @@
 /**
  * struct hmm_listener - is told of starts and of ends
  * @node: private
- * @told: under marks_lock, with the core's state already saying so; may not
- *	sleep and not fail.  ends: false at the start
+ * @told: under the marks' lock, with the core's state already saying so; may
+ *	not sleep and not fail.  ends: false at the start
+ * @gone: likewise, once: there is no address space any more
  */
 struct hmm_listener {
 	struct list_head node;
 	void (*told)(struct hmm_listener *listener, unsigned long start,
 		     unsigned long end, enum hmm_change_kind kind, bool ends);
+	void (*gone)(struct hmm_listener *listener);
 };
 
-/* The caller has a reference to hmm, from hmm_host_get(), for as long. */
-void hmm_listen(struct hmm *hmm, struct hmm_listener *listener);
+/**
+ * hmm_listen() - be told
+ * @hmm: the caller has a reference, from hmm_host_get(), until hmm_unlisten()
+ * @listener: told and gone set
+ * @limit: how many may listen, with this one
+ *
+ * Return: 0; -EUSERS there are that many.
+ */
+int hmm_listen(struct hmm *hmm, struct hmm_listener *listener,
+	       unsigned int limit);
+
+/**
+ * hmm_unlisten() - the opposite
+ * @hmm: as for hmm_listen()
+ * @listener: is not told any more once this returns
+ */
 void hmm_unlisten(struct hmm *hmm, struct hmm_listener *listener);
 
 /*

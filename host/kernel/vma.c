@@ -2,6 +2,7 @@
 /*
  * vma.c - vmas and pages of an mm, as the core wants to see them
  */
+#include "hmm_dev.h"
 #include "host.h"
 #include "walker.h"
 
@@ -23,6 +24,10 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 		vma->flags |= HMM_VMA_READ;
 	if (found->vm_flags & VM_WRITE)
 		vma->flags |= HMM_VMA_WRITE;
+	if (found->vm_flags & VM_EXEC)
+		vma->flags |= HMM_DEV_VM_EXEC;
+	if (found->vm_flags & VM_SHARED)
+		vma->flags |= HMM_DEV_VM_SHARED;
 	if (found->vm_flags & (VM_IO | VM_PFNMAP))
 		vma->flags |= HMM_VMA_SPECIAL;
 	return 0;
