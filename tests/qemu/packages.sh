@@ -11,10 +11,11 @@ no()
 	exit 77
 }
 
-# packages_from VERSION DIR: of the suite that has this kernel, by way of DIR
+# packages_from VERSION DIR: of the suite that has this kernel, by way of DIR.
+# A suite is a version as well: whatever it has now.
 packages_from()
 {
-	packages=$2
+	packages=$2 preferred=
 	command -v apt-get >/dev/null || no "no apt-get to download with"
 	[ -f $key ] || no "no $key to check packages with"
 	mkdir -p "$packages/apt/lists/partial" "$packages/deb" \
@@ -27,6 +28,16 @@ packages_from()
 		LIST
 		;;
 	6.12)	echo "deb [signed-by=$key] $mirror/debian bookworm-backports main"
+		;;
+	trixie | sid)
+		echo "deb [signed-by=$key] $mirror/debian $1 main"
+		;;
+	*-backports)
+		preferred=$1
+		cat <<-LIST
+		deb [signed-by=$key] $mirror/debian ${1%-backports} main
+		deb [signed-by=$key] $mirror/debian $1 main
+		LIST
 		;;
 	*)	no "no Debian suite is known to have Linux $1" ;;
 	esac >"$packages/apt/sources.list"
@@ -43,6 +54,7 @@ apt_any()
 		-o Dir::State::Lists="$packages/apt/lists" \
 		-o Dir::Cache="$packages/apt/cache" \
 		-o Acquire::Languages=none -o APT::Architecture=amd64 \
+		-o APT::Default-Release="$preferred" \
 		-o APT::Sandbox::User=root -o Acquire::http::Timeout=20 \
 		-o Acquire::Retries=1 "$@" 2>>"$packages/apt/log"
 }

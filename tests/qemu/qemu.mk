@@ -5,7 +5,7 @@
 #   make qemu-check
 #   make qemu-bench     only the ratios mean something, the guest is emulated
 
-QEMU_KERNELS ?= 6.12 6.1
+QEMU_KERNELS ?= 6.12 6.1 trixie-backports
 
 .PHONY: qemu-check
 qemu-check: tests
