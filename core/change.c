@@ -141,6 +141,16 @@ void hmm_changes_close_before(struct hmm_changes *c, uint64_t gen)
 	}
 }
 
+bool hmm_changes_told(const struct hmm_changes *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->nr; i++)
+		if (c->slot[i].told)
+			return true;
+	return c->unlisted;
+}
+
 bool hmm_changes_overlap(const struct hmm_changes *c, unsigned long start,
 			 unsigned long end)
 {

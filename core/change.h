@@ -48,6 +48,9 @@ bool hmm_changes_close_owner(struct hmm_changes *c, uint64_t owner);
 uint64_t hmm_changes_mark(struct hmm_changes *c);
 void hmm_changes_close_before(struct hmm_changes *c, uint64_t gen);
 
+/* Is there one whose end will be told? */
+bool hmm_changes_told(const struct hmm_changes *c);
+
 bool hmm_changes_overlap(const struct hmm_changes *c, unsigned long start,
 			 unsigned long end);
 

@@ -164,6 +164,16 @@ bool hmm_has_mirrors(struct hmm *hmm)
 	return ret;
 }
 
+bool hmm_wants_records(struct hmm *hmm)
+{
+	bool ret;
+
+	spin_lock(&hmm->lock);
+	ret = hmm->mirrors || hmm_changes_told(&hmm->changes);
+	spin_unlock(&hmm->lock);
+	return ret;
+}
+
 int hmm_mirrors_sync(struct hmm *hmm, const struct hmm_update *update)
 {
 	struct hmm_mirror *mirror;

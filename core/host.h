@@ -99,6 +99,8 @@ void hmm_advance(struct hmm *hmm, uint64_t consumed);
  */
 int hmm_mirrors_sync(struct hmm *hmm, const struct hmm_update *update);
 bool hmm_has_mirrors(struct hmm *hmm);
+/* A record may be news to someone asleep: to a mirror, or of an awaited end. */
+bool hmm_wants_records(struct hmm *hmm);
 
 /*
  * The address space goes away.  hmm_kill() may be called anywhere and more

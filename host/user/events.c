@@ -78,6 +78,7 @@ static void take(void *ctx, const struct hmm_event *event)
 static bool drain(struct mm_struct *mm)
 {
 	struct hmm_events *ev = &mm->events;
+	struct hmm *hmm = &mm->hmm;
 	uint64_t consumed, taken;
 	bool work;
 	int ret = 0;
@@ -93,10 +94,11 @@ static bool drain(struct mm_struct *mm)
 	work = ev->head != ev->tail;
 	/*
 	 * The watcher sleeps on when the record that was to wake it is gone
-	 * before it looks, and the next one would be silent.
+	 * before it looks, and the next one would be silent.  Or it was in no
+	 * hurry, and what was taken is a start whose end is to be told.
 	 */
 	if (READ_ONCE(ev->armed) && ev->taken != taken && !work && !ret)
-		work = !mm->src->ops->arm(mm->src);
+		work = !mm->src->ops->arm(mm->src, hmm_wants_records(hmm));
 	pthread_mutex_unlock(&ev->drain_lock);
 	if (ret) {
 		pr_err("hmm: source %s failed (%s): changes can't be seen any "
@@ -135,6 +137,15 @@ void hmm_events_forget_self(void)
 void hmm_host_mirrors(struct hmm *hmm)
 {
 	kick(mm_of(hmm));
+}
+
+void hmm_events_look(struct mm_struct *mm)
+{
+	hmm_host_sync(&mm->hmm);
+	/* Only the watcher says how far nobody has been told. */
+	if (!hmm_has_mirrors(&mm->hmm) &&
+	    hmm_load_acquire(&mm->events.told) != READ_ONCE(mm->hmm.consumed))
+		kick(mm);
 }
 
 bool hmm_host_sync(struct hmm *hmm)
@@ -217,7 +228,8 @@ static bool may_sleep(struct mm_struct *mm)
 		return true;
 	pthread_mutex_lock(&ev->drain_lock);
 	ret = ev->head == ev->tail &&
-	      (ev->failed || mm->src->ops->arm(mm->src));
+	      (ev->failed ||
+	       mm->src->ops->arm(mm->src, hmm_wants_records(&mm->hmm)));
 	WRITE_ONCE(ev->armed, ret && !ev->failed);
 	pthread_mutex_unlock(&ev->drain_lock);
 	return ret;

@@ -44,6 +44,8 @@ struct hmm_events {
 int hmm_events_start(struct mm_struct *mm);
 /* Tell them to stop, and wait; false if a callback did not return. */
 bool hmm_events_stop(struct mm_struct *mm);
+/* Have the counts be of now, and told get on. */
+void hmm_events_look(struct mm_struct *mm);
 /* The calling thread may have become another, by fork. */
 void hmm_events_forget_self(void);
 /* Free what start made; the threads are gone. */

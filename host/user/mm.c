@@ -488,6 +488,7 @@ int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info)
 		return 0;
 	}
 	ev = &mm->events;
+	hmm_events_look(mm);
 	*info = (struct hmm_mm_info){
 		.size = info->size,
 		.source = mm->src->ops->name,

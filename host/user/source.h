@@ -80,13 +80,14 @@ struct hmm_source_ops {
 		     uint64_t *consumed);
 
 	/*
-	 * Have event_fd become readable at the next record; without arm, or if
-	 * it is never called, it does at each.  Once: afterwards it may stay
-	 * silent until the ring is half full, which spares the one who makes a
-	 * change the wake-up.  Called under the drain lock, after drain.
+	 * Have event_fd become readable at the next record, once: otherwise it
+	 * may stay silent until there are many, which spares the one who makes a
+	 * change the wake-up.  NULL if it is readable at each.  With soon false
+	 * nobody is in a hurry, and many will do.  Called under the drain lock,
+	 * after drain.
 	 * True: nothing is left, poll.  False: drain again, without polling.
 	 */
-	bool (*arm)(struct hmm_source *src);
+	bool (*arm)(struct hmm_source *src, bool soon);
 
 	/*
 	 * May sleep, and does as long as a change does; called by one thread at

@@ -66,6 +66,9 @@ struct {
 	__uint(max_entries, KVM_RING_SIZE);
 } ring SEC(".maps");
 
+/* What a record takes of the ring. */
+#define RECORD_BYTES (sizeof(struct kvm_record) + BPF_RINGBUF_HDR_SZ)
+
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 static __always_inline struct kvm_shared *get_shared(void)
@@ -85,14 +88,15 @@ static __always_inline struct kvm_shared *get_shared(void)
 static __always_inline __u64 wake_flags(struct kvm_shared *s)
 {
 	__u32 wake = *(volatile __u32 *)&s->wake;
+	__u64 unread;
 
-	if (wake == KVM_WAKE_ALWAYS)
-		return 0;
 	if (wake == KVM_WAKE_ARMED) {
-		s->wake = KVM_WAKE_FULL;
+		s->wake = KVM_WAKE_MANY;
 		return BPF_RB_FORCE_WAKEUP;
 	}
-	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > KVM_RING_SIZE / 2)
+	/* This record is among the unread: at its first byte beyond, once. */
+	unread = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	if (unread % KVM_MANY < RECORD_BYTES && unread >= KVM_MANY)
 		return BPF_RB_FORCE_WAKEUP;
 	return BPF_RB_NO_WAKEUP;
 }

@@ -411,10 +411,15 @@ static int kvm_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 	return 0;
 }
 
-static bool kvm_arm(struct hmm_source *src)
+static bool kvm_arm(struct hmm_source *src, bool soon)
 {
 	struct kvm_source *s = to_kvm(src);
 
+	if (!soon) {
+		/* Those that are there already are among the many. */
+		WRITE_ONCE(s->shared->wake, KVM_WAKE_MANY);
+		return true;
+	}
 	/*
 	 * Written before the counters are read: pairs with the BPF program,
 	 * which counts and then reads it.

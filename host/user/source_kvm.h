@@ -7,11 +7,16 @@
 
 #define KVM_RING_SIZE (1u << 20)
 
+/*
+ * Bytes of records that may wait for nobody in particular.  A power of two, few
+ * enough that who asks whether a range is valid can take them on the way.
+ */
+#define KVM_MANY (1u << 15)
+
 /* Values of kvm_shared.wake */
 enum kvm_wake {
-	KVM_WAKE_ALWAYS, /* whenever the reader has caught up */
-	KVM_WAKE_ARMED,  /* at the next record, once */
-	KVM_WAKE_FULL,   /* only when the ring is half full */
+	KVM_WAKE_MANY,  /* each time that so many more have not been read */
+	KVM_WAKE_ARMED, /* at the next record, once */
 };
 
 /**

@@ -188,8 +188,10 @@ static int module_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 	return ret;
 }
 
-static bool module_arm(struct hmm_source *src)
+/* Its ring must not lap us: in a hurry always. */
+static bool module_arm(struct hmm_source *src, bool soon)
 {
+	(void)soon;
 	/* A descriptor that was closed wakes nobody: look again, and again. */
 	return !ioctl(src->event_fd, HMM_DEV_ARM, &to_module(src)->taken);
 }

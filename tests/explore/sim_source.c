@@ -172,12 +172,16 @@ static int sim_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 	return 0;
 }
 
-static bool sim_arm(struct hmm_source *src)
+static bool sim_arm(struct hmm_source *src, bool soon)
 {
 	struct sim_ring *r = &world.ring;
 
 	(void)src;
 	sched_point("store armed", &r->armed);
+	if (!soon) {
+		r->armed = false;
+		return true;
+	}
 	r->armed = true;
 	sched_point("load started and ended", &r->started);
 	return r->started == r->next &&

@@ -27,6 +27,7 @@
 #include <cmocka.h>
 
 #include "source.h"
+#include "source_kvm.h"
 
 #define WATCHDOG 120
 /* A fork alone makes one for each private vma. */
@@ -318,7 +319,7 @@ static void armed_source_wakes_who_polls(void **state)
 				 0);
 		for (;;) {
 			drain_all(&seen);
-			if (src->ops->arm(src))
+			if (src->ops->arm(src, true))
 				break;
 		}
 		assert_int_equal(poll(&pfd, 1, -1), 1);
@@ -328,7 +329,36 @@ static void armed_source_wakes_who_polls(void **state)
 	}
 	munmap(p, PAGE_SIZE);
 	/* Nothing has been taken since: there is no reason to sleep. */
-	assert_false(src->ops->arm(src));
+	assert_false(src->ops->arm(src, true));
+}
+
+static void *change_many(void *arg)
+{
+	unsigned int i;
+
+	usleep(50 * 1000);
+	for (i = 0; i < KVM_MANY / sizeof(struct kvm_record); i++)
+		madvise(arg, PAGE_SIZE, MADV_DONTNEED);
+	return NULL;
+}
+
+static void many_records_wake_who_polls(void **state)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	struct seen seen = { 0 };
+	pthread_t thread;
+	char *p;
+
+	(void)state;
+	need_source();
+	pfd.fd = src->event_fd;
+	p = map_pages(1);
+	drain_all(&seen);
+	assert_true(src->ops->arm(src, false));
+	assert_int_equal(pthread_create(&thread, NULL, change_many, p), 0);
+	assert_int_equal(poll(&pfd, 1, -1), 1);
+	pthread_join(thread, NULL);
+	munmap(p, PAGE_SIZE);
 }
 
 static void overflow_is_one_loss(void **state)
@@ -864,6 +894,7 @@ int main(void)
 		SOURCE_TEST(other_process_changes_ours),
 		SOURCE_TEST(other_process_changes_its_own),
 		SOURCE_TEST(armed_source_wakes_who_polls),
+		SOURCE_TEST(many_records_wake_who_polls),
 		SOURCE_TEST(overflow_is_one_loss),
 		SOURCE_TEST(barrier_waits_for_changes),
 		SOURCE_TEST(full_file_table),

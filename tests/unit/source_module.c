@@ -211,12 +211,12 @@ static void armed_file_becomes_readable_once(void **state)
 	need_source();
 	p = map_touched(3);
 	look();
-	assert_true(src->ops->arm(src));
+	assert_true(src->ops->arm(src, true));
 	assert_false(readable());
 	munmap(p, PAGE);
 	assert_true(readable());
 	/* Something is there: not armed. */
-	assert_false(src->ops->arm(src));
+	assert_false(src->ops->arm(src, true));
 	look();
 	assert_false(readable());
 	munmap(p + PAGE, PAGE);
