@@ -2,11 +2,11 @@
 /*
  * events.c - from a source's records to the core and to the mirrors
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +20,9 @@
 
 /* How long the watcher leaves records alone after it has taken some. */
 #define QUIET_NS (300 * 1000)
+
+/* Nobody can wake the watcher by a pipe that the application has closed. */
+#define LOOK_MS 1000
 
 /* A barrier that fails is tried again as long as someone may be waiting. */
 #define BARRIER_RETRY_MS 10
@@ -112,10 +115,11 @@ static bool drain(struct mm_struct *mm)
 
 static void kick(struct mm_struct *mm)
 {
-	uint64_t one = 1;
+	struct hmm_events *ev = &mm->events;
 
-	/* Can only fail if the watcher has 2^64 - 1 reasons to wake already. */
-	if (write(mm->events.kick_fd, &one, sizeof(one)) < 0)
+	/* A pipe that is full has been kicked enough. */
+	if (hmm_own_fd_valid(&ev->kicks[1]) &&
+	    write(ev->kicks[1].fd, "", 1) < 0)
 		return;
 }
 
@@ -243,11 +247,25 @@ static bool may_sleep(struct mm_struct *mm)
 static int wait_for_work(struct mm_struct *mm, struct pollfd fds[2], bool busy)
 {
 	const struct timespec quiet = { .tv_nsec = QUIET_NS };
+	int ret;
 
+	if (!hmm_own_fd_valid(&mm->events.kicks[0]))
+		return -1;
 	fds[0].revents = 0;
 	if (busy && mm->src->ops->arm)
 		return ppoll(&fds[1], 1, &quiet, NULL);
-	return poll(fds, 2, may_sleep(mm) ? -1 : 0);
+	ret = poll(fds, 2, may_sleep(mm) ? LOOK_MS : 0);
+	return (fds[0].revents | fds[1].revents) & POLLNVAL ? -1 : ret;
+}
+
+/* Only what was there: who kicks later has something more. */
+static void take_kicks(struct hmm_events *ev)
+{
+	char kicks[64];
+
+	while (hmm_own_fd_valid(&ev->kicks[0]) &&
+	       read(ev->kicks[0].fd, kicks, sizeof(kicks)) == sizeof(kicks))
+		;
 }
 
 static void *watcher(void *arg)
@@ -256,25 +274,21 @@ static void *watcher(void *arg)
 	struct hmm_events *ev = &mm->events;
 	struct pollfd fds[2] = {
 		{ .fd = mm->src->event_fd, .events = POLLIN },
-		{ .fd = ev->kick_fd, .events = POLLIN },
+		{ .fd = ev->kicks[0].fd, .events = POLLIN },
 	};
 	const struct timespec pause = { .tv_nsec = QUIET_NS };
-	uint64_t kicks, consumed;
+	uint64_t consumed;
 	bool busy = false;
 
 	while (!__atomic_load_n(&ev->stop, __ATOMIC_ACQUIRE)) {
 		if (READ_ONCE(ev->failed))
 			fds[0].fd = -1;
-		/* Without it the mirrors must not wait: look without being told. */
-		if (wait_for_work(mm, fds, busy) < 0 && errno != EINTR) {
+		/* The mirrors must not wait: look without being told. */
+		if (wait_for_work(mm, fds, busy) < 0)
 			nanosleep(&pause, NULL);
-			fds[1].revents = POLLIN;
-		}
 		WRITE_ONCE(ev->armed, false);
-		if ((fds[1].revents & POLLIN) &&
-		    read(ev->kick_fd, &kicks, sizeof(kicks)) < 0 &&
-		    errno != EAGAIN)
-			continue;
+		if (fds[1].revents & POLLIN)
+			take_kicks(ev);
 		consumed = READ_ONCE(mm->hmm.consumed);
 		drain(mm);
 		tell(mm);
@@ -356,6 +370,26 @@ void hmm_host_settle(struct hmm *hmm)
 
 /* ---- Life --------------------------------------------------------------- */
 
+static void close_kicks(struct hmm_events *ev)
+{
+	hmm_own_fd_close(&ev->kicks[0]);
+	hmm_own_fd_close(&ev->kicks[1]);
+}
+
+static int open_kicks(struct hmm_events *ev)
+{
+	int fds[2], ret, ret2;
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	ret = hmm_own_fd_set(&ev->kicks[0], fds[0]);
+	ret2 = hmm_own_fd_set(&ev->kicks[1], fds[1]);
+	ret = ret ? ret : ret2;
+	if (ret)
+		close_kicks(ev);
+	return ret;
+}
+
 int hmm_events_start(struct mm_struct *mm)
 {
 	struct hmm_events *ev = &mm->events;
@@ -365,9 +399,9 @@ int hmm_events_start(struct mm_struct *mm)
 	*ev = (struct hmm_events){ .told = mm->hmm.consumed };
 	pthread_mutex_init(&ev->drain_lock, NULL);
 	init_waitqueue_head(&ev->wq);
-	ev->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ev->kick_fd < 0)
-		return -errno;
+	ret = open_kicks(ev);
+	if (ret)
+		return ret;
 
 	/* Records of the time before would only be found at the next change. */
 	drain(mm);
@@ -390,7 +424,7 @@ int hmm_events_start(struct mm_struct *mm)
 out:
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret)
-		close(ev->kick_fd);
+		close_kicks(ev);
 	return ret;
 }
 
@@ -412,6 +446,6 @@ bool hmm_events_stop(struct mm_struct *mm)
 
 void hmm_events_free(struct mm_struct *mm)
 {
-	close(mm->events.kick_fd);
+	close_kicks(&mm->events);
 	pthread_mutex_destroy(&mm->events.drain_lock);
 }

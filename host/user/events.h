@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "own_fd.h"
 #include "source.h"
 
 struct mm_struct;
@@ -31,7 +32,7 @@ struct hmm_events {
 	int failed; /* the source's errno once it has failed */
 
 	pthread_t watcher;
-	int kick_fd; /* records were taken for the watcher */
+	struct hmm_own_fd kicks[2]; /* a pipe: there is work for the watcher */
 	bool stop;
 
 	/* The barrier thread sleeps on wq until someone wants a barrier. */

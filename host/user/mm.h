@@ -36,8 +36,8 @@ struct mm_struct {
 	bool private_files;
 
 	pthread_rwlock_t mmap_lock;
-	int pagemap_fd;
-	int ksm_fd;
+	struct hmm_own_fd pagemap;
+	struct hmm_own_fd ksm;
 	uint64_t no_ksm_at; /* started, when KSM was seen to share nothing */
 	bool pfns_virtual;
 

@@ -27,7 +27,7 @@ int hmm_pagemap_read(struct mm_struct *mm, unsigned long start,
 	ssize_t n;
 
 	while (size) {
-		n = pread(mm->pagemap_fd, p, size, at);
+		n = pread(mm->pagemap.fd, p, size, at);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -50,28 +50,28 @@ int hmm_pagemap_open(struct mm_struct *mm)
 	unsigned long addr = (unsigned long)&probe & PAGE_MASK;
 	int ret;
 
-	mm->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (mm->pagemap_fd < 0)
-		return -errno;
+	ret = hmm_own_fd_set(&mm->pagemap,
+			     open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+	if (ret)
+		return ret;
 	ret = hmm_pagemap_read(mm, addr, addr + PAGE_SIZE, &entry);
 	if (ret) {
-		close(mm->pagemap_fd);
+		hmm_own_fd_close(&mm->pagemap);
 		return ret;
 	}
 	/* Without CAP_SYS_ADMIN the pfn of this very stack page reads as 0. */
 	mm->pfns_virtual = !(entry & PM_PFN);
 	/* A kernel without KSM has no such file. */
 	mm->no_ksm_at = ~0ull;
-	mm->ksm_fd =
-		open("/sys/kernel/mm/ksm/pages_shared", O_RDONLY | O_CLOEXEC);
+	hmm_own_fd_set(&mm->ksm, open("/sys/kernel/mm/ksm/pages_shared",
+				      O_RDONLY | O_CLOEXEC));
 	return 0;
 }
 
 void hmm_pagemap_close(struct mm_struct *mm)
 {
-	if (mm->ksm_fd >= 0)
-		close(mm->ksm_fd);
-	close(mm->pagemap_fd);
+	hmm_own_fd_close(&mm->ksm);
+	hmm_own_fd_close(&mm->pagemap);
 }
 
 /* Pages that KSM shares anywhere; -1 if that can't be told. */
@@ -79,9 +79,9 @@ static long ksm_pages_shared(const struct mm_struct *mm)
 {
 	char buf[32] = "";
 
-	if (mm->ksm_fd < 0)
+	if (mm->ksm.fd < 0)
 		return 0;
-	return pread(mm->ksm_fd, buf, sizeof(buf) - 1, 0) > 0 ? atol(buf) : -1;
+	return pread(mm->ksm.fd, buf, sizeof(buf) - 1, 0) > 0 ? atol(buf) : -1;
 }
 
 /*

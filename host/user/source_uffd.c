@@ -30,6 +30,7 @@
 
 #include "addr_set.h"
 #include "madvise_wait.h"
+#include "own_fd.h"
 #include "source.h"
 #include "uffd_ring.h"
 #include "watched.h"
@@ -67,7 +68,8 @@ struct uffd_source {
 	struct uffd_shared *shared;
 	uint32_t owner; /* what the monitor's half of the counter must be */
 	uint32_t lost;  /* losses that were handed out */
-	int sock, eventfd, monitor, pagemap;
+	/* Each only where it is still ours; monitor is a pidfd. */
+	struct hmm_own_fd events, sock, eventfd, monitor, pagemap;
 
 	pthread_mutex_t request_lock; /* one request at a time on sock */
 	uint64_t requests;            /* the id of the last one */
@@ -336,15 +338,17 @@ out_errno:
 static int make_event_fd(struct uffd_source *u)
 {
 	struct epoll_event event = { .events = EPOLLIN };
-	int fd = epoll_create1(EPOLL_CLOEXEC), ret;
+	int fd, ret;
 
-	if (fd < 0)
-		return -errno;
+	ret = hmm_own_fd_set(&u->events, epoll_create1(EPOLL_CLOEXEC));
+	if (ret)
+		return ret;
+	fd = u->events.fd;
 	/* Its death has to wake who listens, too. */
-	if (epoll_ctl(fd, EPOLL_CTL_ADD, u->eventfd, &event) ||
-	    epoll_ctl(fd, EPOLL_CTL_ADD, u->monitor, &event)) {
+	if (epoll_ctl(fd, EPOLL_CTL_ADD, u->eventfd.fd, &event) ||
+	    epoll_ctl(fd, EPOLL_CTL_ADD, u->monitor.fd, &event)) {
 		ret = -errno;
-		close(fd);
+		hmm_own_fd_close(&u->events);
 		return ret;
 	}
 	u->src.event_fd = fd;
@@ -358,8 +362,8 @@ static int make_event_fd(struct uffd_source *u)
 static int receive(struct uffd_source *u, uint64_t id, int timeout_ms)
 {
 	struct pollfd fds[2] = {
-		{ .fd = u->sock, .events = POLLIN },
-		{ .fd = u->monitor, .events = POLLIN },
+		{ .fd = u->sock.fd, .events = POLLIN },
+		{ .fd = u->monitor.fd, .events = POLLIN },
 	};
 	struct uffd_reply reply;
 	ssize_t n;
@@ -378,7 +382,8 @@ static int receive(struct uffd_source *u, uint64_t id, int timeout_ms)
 		if (!ret)
 			return -ETIMEDOUT;
 		do
-			n = recv(u->sock, &reply, sizeof(reply), MSG_DONTWAIT);
+			n = recv(u->sock.fd, &reply, sizeof(reply),
+				 MSG_DONTWAIT);
 		while (n < 0 && errno == EINTR);
 		/* Woken by its death, with nothing there: -EAGAIN. */
 		if (n < 0 && errno != EAGAIN)
@@ -392,17 +397,21 @@ static int receive(struct uffd_source *u, uint64_t id, int timeout_ms)
 /* Make it go, and be sure that it has: what it holds is released after. */
 static void stop_monitor(struct uffd_source *u)
 {
-	struct pollfd fd = { .fd = u->monitor, .events = POLLIN };
+	struct pollfd fd = { .fd = u->monitor.fd, .events = POLLIN };
 
-	shutdown(u->sock, SHUT_RDWR);
+	if (hmm_own_fd_valid(&u->sock))
+		shutdown(u->sock.fd, SHUT_RDWR);
+	/* Without the former it was closed, which the monitor sees as well. */
+	if (!hmm_own_fd_valid(&u->monitor))
+		return;
 	while (poll(&fd, 1, MONITOR_TIMEOUT_MS) < 0 && errno == EINTR)
 		;
 	if (!fd.revents) {
-		syscall(SYS_pidfd_send_signal, u->monitor, SIGKILL, NULL, 0);
+		syscall(SYS_pidfd_send_signal, u->monitor.fd, SIGKILL, NULL, 0);
 		while (poll(&fd, 1, MONITOR_TIMEOUT_MS) < 0 && errno == EINTR)
 			;
 	}
-	reap(u->monitor);
+	reap(u->monitor.fd);
 }
 
 static int start_monitor(struct uffd_source *u, int ring, char *why,
@@ -416,7 +425,7 @@ static int start_monitor(struct uffd_source *u, int ring, char *why,
 		.argv = { name, number, NULL },
 		.monitor = -1,
 	};
-	int socks[2], ret;
+	int socks[2], held, ret;
 
 	ret = make_program(why, size);
 	if (ret < 0)
@@ -426,9 +435,11 @@ static int start_monitor(struct uffd_source *u, int ring, char *why,
 		ret = -errno;
 		goto out_program;
 	}
-	u->sock = socks[0];
+	ret = hmm_own_fd_set(&u->sock, socks[0]);
+	if (ret)
+		goto out_socks;
 	user->sock = socks[1];
-	user->eventfd = u->eventfd;
+	user->eventfd = u->eventfd.fd;
 	user->pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	if (user->pidfd < 0) {
 		ret = -errno;
@@ -437,10 +448,13 @@ static int start_monitor(struct uffd_source *u, int ring, char *why,
 	user->armed = 1;
 	snprintf(number, sizeof(number), "%d", ring);
 	ret = spawn_monitor(&spawn);
-	u->monitor = spawn.monitor;
 	if (ret)
 		say_spawn(&spawn, ret, why, size);
 	close(user->pidfd);
+	/* If it can't be held it leaves when its socket is closed. */
+	held = hmm_own_fd_set(&u->monitor, spawn.monitor);
+	if (!ret)
+		ret = held;
 	if (!ret) {
 		ret = receive(u, 0, MONITOR_TIMEOUT_MS);
 		if (ret)
@@ -452,14 +466,14 @@ static int start_monitor(struct uffd_source *u, int ring, char *why,
 				   ? "userfaultfd, read by a monitor process"
 				   : "userfaultfd, read by a monitor process; "
 				     "before Linux 6.7: not for files";
-	if (ret && u->monitor >= 0) {
+	if (ret && u->monitor.fd >= 0) {
 		stop_monitor(u);
-		close(u->monitor);
+		hmm_own_fd_close(&u->monitor);
 	}
 out_socks:
 	close(socks[1]);
 	if (ret)
-		close(socks[0]);
+		hmm_own_fd_close(&u->sock);
 out_program:
 	close(spawn.program);
 	return ret;
@@ -481,11 +495,11 @@ static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
 		ret = ring;
 		goto out_source;
 	}
-	u->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (u->eventfd < 0) {
-		ret = -errno;
+	u->monitor = HMM_NO_FD;
+	ret = hmm_own_fd_set(&u->eventfd,
+			     eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (ret)
 		goto out_shared;
-	}
 	ret = start_monitor(u, ring, why, size);
 	if (ret)
 		goto out_eventfd;
@@ -500,16 +514,17 @@ static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
 	u->src.started = &u->shared->monitor.started.word;
 	u->taken = (uint64_t)u->owner << 32;
 	/* -1 leaves the lesser way. */
-	u->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	hmm_own_fd_set(&u->pagemap,
+		       open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
 	*srcp = &u->src;
 	return 0;
 
 out_monitor:
 	stop_monitor(u);
-	close(u->monitor);
-	close(u->sock);
+	hmm_own_fd_close(&u->monitor);
+	hmm_own_fd_close(&u->sock);
 out_eventfd:
-	close(u->eventfd);
+	hmm_own_fd_close(&u->eventfd);
 out_shared:
 	close(ring);
 	munmap(u->shared, sizeof(*u->shared));
@@ -528,12 +543,11 @@ static void uffd_forked(struct hmm_source *src)
 	 * The monitor sees no hang-up: the parent's end is still open.  The
 	 * nodes of covered stay allocated, as nothing may be freed here.
 	 */
-	close(u->src.event_fd);
-	close(u->monitor);
-	close(u->sock);
-	close(u->eventfd);
-	if (u->pagemap >= 0)
-		close(u->pagemap);
+	hmm_own_fd_close(&u->events);
+	hmm_own_fd_close(&u->monitor);
+	hmm_own_fd_close(&u->sock);
+	hmm_own_fd_close(&u->eventfd);
+	hmm_own_fd_close(&u->pagemap);
 	munmap(u->shared, sizeof(*u->shared));
 	munmap(u, sizeof(*u));
 }
@@ -603,7 +617,8 @@ static bool arm(struct uffd_source *u, uint32_t done)
 	if (__atomic_load_n(&user->armed, __ATOMIC_RELAXED))
 		return true;
 	/* Disarmed, but the wake-up is not there yet: it will be. */
-	if (read(u->eventfd, &wakes, sizeof(wakes)) < 0)
+	if (!hmm_own_fd_valid(&u->eventfd) ||
+	    read(u->eventfd.fd, &wakes, sizeof(wakes)) < 0)
 		return true;
 	/* Pairs with the monitor, which stores done and then looks at armed. */
 	__atomic_store_n(&user->armed, 1, __ATOMIC_SEQ_CST);
@@ -680,13 +695,18 @@ static int request(struct uffd_source *u, unsigned long start,
 
 	pthread_mutex_lock(&u->request_lock);
 	message.id = ++u->requests;
+	if (!hmm_own_fd_valid(&u->sock)) {
+		ret = -EBADF;
+		goto out;
+	}
 	do
-		n = send(u->sock, &message, sizeof(message), MSG_NOSIGNAL);
+		n = send(u->sock.fd, &message, sizeof(message), MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		ret = -errno;
 	else
 		ret = receive(u, message.id, -1);
+out:
 	pthread_mutex_unlock(&u->request_lock);
 	return ret;
 }
@@ -765,7 +785,7 @@ static int cover_again(struct uffd_source *u, unsigned long start,
 static bool all_watched(struct uffd_source *u, unsigned long start,
 			unsigned long end)
 {
-	int ret = hmm_watched(u->pagemap, start, end);
+	int ret = hmm_watched(u->pagemap.fd, start, end);
 
 	return ret >= 0 ? ret : !msync((void *)start, end - start, MS_ASYNC);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -153,8 +154,8 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 	struct found f;
 	int ret = -ENOTTY;
 
-	if (mm->vmas.maps_fd >= 0)
-		ret = query(mm->vmas.maps_fd, addr, &f);
+	if (mm->vmas.maps.fd >= 0)
+		ret = query(mm->vmas.maps.fd, addr, &f);
 	if (ret == -ENOTTY)
 		ret = scan(addr, &f);
 	if (ret)
@@ -229,26 +230,29 @@ void hmm_vmas_open(struct mm_struct *mm)
 	struct hmm_vmas *v = &mm->vmas;
 	struct stat st;
 	unsigned int i;
+	int fd;
 
-	*v = (struct hmm_vmas){ .maps_fd = -1 };
-	/* -1 leaves the slower way. */
-	v->maps_fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	*v = (struct hmm_vmas){ 0 };
+	/* Without it there is a slower way. */
+	hmm_own_fd_set(&v->maps, open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
 	for (i = 0; i < sizeof(paths) / sizeof(*paths); i++)
 		if (!stat(paths[i], &st))
 			add_device(v, st.st_dev);
 		else if (errno != ENOENT)
 			v->unknown = true;
-	/* An eventfd shows the device of all anonymous inodes. */
-	if (!fstat(mm->events.kick_fd, &st))
+	/* It shows the device of all anonymous inodes. */
+	fd = eventfd(0, EFD_CLOEXEC);
+	if (fd >= 0 && !fstat(fd, &st))
 		add_device(v, st.st_dev);
 	else
 		v->unknown = true;
+	if (fd >= 0)
+		close(fd);
 	if (!find_vvar(v))
 		v->unknown = true;
 }
 
 void hmm_vmas_close(struct mm_struct *mm)
 {
-	if (mm->vmas.maps_fd >= 0)
-		close(mm->vmas.maps_fd);
+	hmm_own_fd_close(&mm->vmas.maps);
 }

@@ -3,7 +3,7 @@
 #ifndef HMM_VMA_H
 #define HMM_VMA_H
 
-#include <sys/types.h>
+#include "own_fd.h"
 
 struct mm_struct;
 
@@ -14,7 +14,7 @@ struct mm_struct;
 #define HMM_VMA_DEVICES 4
 
 struct hmm_vmas {
-	int maps_fd;
+	struct hmm_own_fd maps;
 	/* Filesystems whose mappings may be VM_IO or VM_PFNMAP. */
 	dev_t devices[HMM_VMA_DEVICES];
 	unsigned int nr_devices;
@@ -22,7 +22,6 @@ struct hmm_vmas {
 	unsigned long vvar_start, vvar_end;
 };
 
-/* After hmm_events_start(). */
 void hmm_vmas_open(struct mm_struct *mm);
 void hmm_vmas_close(struct mm_struct *mm);
 

@@ -213,9 +213,10 @@ ssize_t sim_read(int fd, void *buf, size_t size)
 {
 	(void)fd;
 	(void)buf;
+	(void)size;
 	sched_point("read the kicks", &world.user.kicks);
 	world.user.kicks = 0;
-	return (ssize_t)size;
+	return 1;
 }
 
 ssize_t sim_write(int fd, const void *buf, size_t size)

@@ -294,9 +294,7 @@ void detach(struct mm_struct *old)
 /* vmas from the text of /proc/self/maps. */
 void forget_procmap(struct mm_struct *what)
 {
-	if (what->vmas.maps_fd >= 0)
-		close(what->vmas.maps_fd);
-	what->vmas.maps_fd = -1;
+	hmm_own_fd_close(&what->vmas.maps);
 }
 
 bool attach_failed;
