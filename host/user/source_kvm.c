@@ -6,48 +6,10 @@
  * our mm.  From then on each change of our page tables passes code that a BPF
  * program (source_kvm.bpf.c) can watch, before any entry changes.
  *
- * What is needed besides the ring is kept by a thread with a file table of its
- * own, the keeper: there closefrom() doesn't reach it, a full file table doesn't
- * matter, and no child inherits it.
- *
- * The barrier
- * ===========
- *
- * Needed is: once it returns, every change counted before it was called has
- * ended.  KVM_CREATE_VM is that, because to register a notifier the kernel
- * takes all locks of the mm (mm_take_all_locks()): the mmap lock and every
- * vma's lock for write, i_mmap_rwsem of every mapped file, and the root
- * lock of every anon_vma.  Each kind of change holds one of them, at least
- * shared, from before the notifiers are told of its start until after they were
- * told of its end:
- *
- *  - the mmap lock, or the lock of the vma: munmap and brk (which keep it,
- *    downgraded, until the page tables are freed, so that it does not matter
- *    that the vmas are gone from the tree by then), mmap over, mremap, mprotect,
- *    madvise, mbind, fork, shmdt, page faults and get_user_pages() (COW), KSM
- *    merging, khugepaged, NUMA hinting, soft-dirty, PAGEMAP_SCAN (since 6.8),
- *    userfaultfd, uprobes, the OOM reaper, process_madvise, process_mrelease;
- *  - i_mmap_rwsem: truncation and hole punching, also by MADV_REMOVE, by other
- *    processes and of hugetlb files; writeback; collapse of file pages; and
- *    whatever walks the reverse map of a file's page: reclaim, migration,
- *    compaction, memory failure, splitting of huge pages;
- *  - the anon_vma's root: the same walks for anonymous and KSM pages.
- *
- * A vma that is unmapped, moved or merged while such a walk is at it can't
- * leave the tree unnoticed: unlinking it from file or anon_vma takes the same
- * lock for write, under the mmap lock.
- *
- * Memory whose driver zaps it under a lock of its own is an exception; the only
- * kind known to be mirrorable is a BPF arena.  Waiting for its changes too would
- * mean to wait until no change at all is in progress (setting a memory slot
- * does), which, uninterruptible, threads that keep changing anything can delay
- * for ever.  A VM's in-progress count alone would not do either: it goes up only
- * after the tracepoint.
+ * What is needed besides the ring is kept by kvm_keeper.c, and so is the barrier.
  */
 #include <fcntl.h>
-#include <linux/kvm.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -58,6 +20,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "kvm_keeper.h"
+#include "kvm_kind.h"
 #include "source.h"
 #include "source_kvm.h"
 #include "source_kvm.skel.h"
@@ -68,21 +32,8 @@
 /* Typed changes in progress; one more is treated as if it had no end. */
 #define KVM_STARTS 256
 
-/* EINTR without a signal to handle: the freezer, a debugger.  Bounded. */
-#define KVM_CREATE_TRIES 100
-
 /* How long to wait for the record of a change that we made ourselves. */
 #define KVM_HANDSHAKE_TRIES 1000
-
-#define KVM_LINKS 2
-#define KVM_FDS (2 + KVM_LINKS)
-
-enum keeper_job {
-	KEEPER_START,
-	KEEPER_IDLE,
-	KEEPER_BARRIER,
-	KEEPER_EXIT,
-};
 
 struct kvm_source {
 	struct hmm_source src;
@@ -111,13 +62,7 @@ struct kvm_source {
 	} starts[KVM_STARTS];
 	unsigned int nr_starts;
 
-	/* The keeper; the fds are what it starts with. */
-	pthread_t keeper;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	enum keeper_job job;
-	int result;
-	int kvm_fd, vm_fd, link_fd[KVM_LINKS];
+	struct kvm_keeper keeper;
 };
 
 static struct kvm_source *to_kvm(struct hmm_source *src)
@@ -125,119 +70,7 @@ static struct kvm_source *to_kvm(struct hmm_source *src)
 	return (struct kvm_source *)src;
 }
 
-/* ---- What a record means ------------------------------------------------ */
-
-static enum hmm_change_kind madvise_kind(unsigned int advice)
-{
-	enum { PAGEOUT = 21, POPULATE_READ, POPULATE_WRITE, COLLAPSE = 25 };
-
-	switch (advice) {
-	case PAGEOUT:
-		return HMM_CHANGE_RECLAIM;
-	case POPULATE_READ:
-	case POPULATE_WRITE:
-		return HMM_CHANGE_COW;
-	case COLLAPSE:
-		return HMM_CHANGE_COLLAPSE;
-	case MADV_UNMERGEABLE:
-		return HMM_CHANGE_MERGE;
-	default:
-		return HMM_CHANGE_DISCARD;
-	}
-}
-
-static enum hmm_change_kind syscall_kind(const struct kvm_record *r)
-{
-	switch (r->nr) {
-	case SYS_munmap:
-	case SYS_mmap:
-	case SYS_brk:
-	case SYS_shmat:
-	case SYS_shmdt:
-	case SYS_remap_file_pages:
-		return HMM_CHANGE_UNMAP;
-	case SYS_mremap:
-		return HMM_CHANGE_REMAP;
-	case SYS_mprotect:
-	case SYS_pkey_mprotect:
-		return HMM_CHANGE_PROTECT;
-	case SYS_madvise:
-		return madvise_kind(r->arg3);
-	case SYS_process_madvise:
-		return madvise_kind(r->arg4);
-	case SYS_process_mrelease:
-		return HMM_CHANGE_DISCARD;
-	case SYS_truncate:
-	case SYS_ftruncate:
-	case SYS_fallocate:
-	case SYS_open:
-	case SYS_openat:
-	case SYS_openat2:
-	case SYS_creat:
-		return HMM_CHANGE_TRUNCATE;
-	case SYS_fork:
-	case SYS_vfork:
-	case SYS_clone:
-	case SYS_clone3:
-		return HMM_CHANGE_FORK;
-	case SYS_mbind:
-	case SYS_move_pages:
-	case SYS_migrate_pages:
-		return HMM_CHANGE_MIGRATE;
-	case SYS_sync:
-	case SYS_syncfs:
-	case SYS_fsync:
-	case SYS_fdatasync:
-	case SYS_msync:
-	case SYS_sync_file_range:
-		return HMM_CHANGE_RECLAIM;
-	case SYS_ioctl:
-	case SYS_io_uring_enter:
-		return HMM_CHANGE_OTHER;
-	default:
-		/* A page fault, or a system call that touches user memory. */
-		return HMM_CHANGE_COW;
-	}
-}
-
-static enum hmm_change_kind kthread_kind(const struct kvm_record *r)
-{
-	static const struct {
-		const char *comm;
-		enum hmm_change_kind kind;
-	} threads[] = {
-		{ "ksmd", HMM_CHANGE_MERGE },
-		{ "khugepaged", HMM_CHANGE_COLLAPSE },
-		{ "kswapd", HMM_CHANGE_RECLAIM },
-		{ "kworker", HMM_CHANGE_RECLAIM },
-		{ "kdamond", HMM_CHANGE_RECLAIM },
-		{ "kcompactd", HMM_CHANGE_MIGRATE },
-		{ "oom_reaper", HMM_CHANGE_DISCARD },
-	};
-	unsigned int i;
-
-	for (i = 0; i < sizeof(threads) / sizeof(threads[0]); i++)
-		if (!strncmp(r->comm, threads[i].comm, strlen(threads[i].comm)))
-			return threads[i].kind;
-	return HMM_CHANGE_OTHER;
-}
-
-static enum hmm_change_kind kind_of(const struct kvm_record *r)
-{
-	enum {
-		PF_IO_WORKER = 0x10,
-		PF_MEMALLOC = 0x800,
-		PF_USER_WORKER = 0x4000
-	};
-
-	if (r->nr == KVM_NR_KTHREAD)
-		return kthread_kind(r);
-	if (r->task_flags & PF_MEMALLOC)
-		return HMM_CHANGE_RECLAIM;
-	if (r->task_flags & (PF_IO_WORKER | PF_USER_WORKER))
-		return HMM_CHANGE_OTHER;
-	return syscall_kind(r);
-}
+/* ---- Taking records ----------------------------------------------------- */
 
 static struct hmm_event event_of(struct kvm_source *s,
 				 const struct kvm_record *r)
@@ -250,11 +83,9 @@ static struct hmm_event event_of(struct kvm_source *s,
 		.owner = s->ids_known && r->tgid == (uint32_t)s->pid ? r->tid
 								     : 0,
 		.phase = HMM_EVENT_OPEN,
-		.kind = kind_of(r),
+		.kind = hmm_kvm_kind(r),
 	};
 }
-
-/* ---- Taking records ----------------------------------------------------- */
 
 static void take_ticket(struct kvm_source *s, uint64_t ticket)
 {
@@ -430,140 +261,6 @@ static bool kvm_arm(struct hmm_source *src, bool soon)
 	       hmm_load_acquire(&s->shared->ended) == s->ends + s->lost_ends;
 }
 
-/* ---- The keeper --------------------------------------------------------- */
-
-static int create_vm(int kvm_fd)
-{
-	int tries, fd;
-
-	for (tries = 0; tries < KVM_CREATE_TRIES; tries++) {
-		fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
-		if (fd >= 0 || errno != EINTR)
-			break;
-	}
-	return fd < 0 ? -errno : fd;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	return *(const int *)a - *(const int *)b;
-}
-
-/* Give this thread a file table with nothing in it but what it keeps. */
-static int keep_only(struct kvm_source *s)
-{
-	int fds[KVM_FDS] = { s->kvm_fd, s->vm_fd };
-	int i, n = 2, first = 0;
-
-	for (i = 0; i < KVM_LINKS; i++)
-		if (s->link_fd[i] >= 0)
-			fds[n++] = s->link_fd[i];
-	qsort(fds, n, sizeof(fds[0]), by_value);
-	/* Unshared and shortened in one go. */
-	if (close_range(fds[n - 1] + 1, ~0u, CLOSE_RANGE_UNSHARE))
-		return -errno;
-	for (i = 0; i < n; i++) {
-		if (first < fds[i])
-			close_range(first, fds[i] - 1, 0);
-		first = fds[i] + 1;
-	}
-	return 0;
-}
-
-static void job_done(struct kvm_source *s, int result)
-{
-	pthread_mutex_lock(&s->lock);
-	s->result = result;
-	s->job = KEEPER_IDLE;
-	pthread_cond_broadcast(&s->cond);
-	pthread_mutex_unlock(&s->lock);
-}
-
-static void *keeper(void *arg)
-{
-	struct kvm_source *s = arg;
-	/* Numbers in this thread's file table, not in the process's. */
-	int kvm_fd = s->kvm_fd, vm_fd = s->vm_fd;
-	enum keeper_job job;
-	int ret, old;
-
-	ret = keep_only(s);
-	job_done(s, ret);
-	if (ret)
-		return NULL;
-	for (;;) {
-		pthread_mutex_lock(&s->lock);
-		while (s->job == KEEPER_IDLE)
-			pthread_cond_wait(&s->cond, &s->lock);
-		job = s->job;
-		pthread_mutex_unlock(&s->lock);
-		if (job == KEEPER_EXIT)
-			break;
-		old = vm_fd;
-		ret = create_vm(kvm_fd);
-		if (ret >= 0)
-			vm_fd = ret;
-		job_done(s, ret < 0 ? ret : 0);
-		/* With two of them every change is told twice. */
-		if (ret >= 0)
-			close(old);
-	}
-	/* A thread that was joined may still have its files for a while. */
-	close_range(0, ~0u, 0);
-	return NULL;
-}
-
-static int wait_job(struct kvm_source *s)
-{
-	int ret;
-
-	pthread_mutex_lock(&s->lock);
-	while (s->job != KEEPER_IDLE)
-		pthread_cond_wait(&s->cond, &s->lock);
-	ret = s->result;
-	pthread_mutex_unlock(&s->lock);
-	return ret;
-}
-
-static int run_job(struct kvm_source *s, enum keeper_job job)
-{
-	pthread_mutex_lock(&s->lock);
-	s->job = job;
-	pthread_cond_broadcast(&s->cond);
-	pthread_mutex_unlock(&s->lock);
-	return wait_job(s);
-}
-
-static int start_keeper(struct kvm_source *s)
-{
-	sigset_t all, old;
-	int ret;
-
-	/* Before it is there: it may be done before we look. */
-	s->job = KEEPER_START;
-	/* KVM_CREATE_VM gives up for a signal. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = -pthread_create(&s->keeper, NULL, keeper, s);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return ret;
-	pthread_setname_np(s->keeper, "hmm-kvm");
-	ret = wait_job(s);
-	if (ret)
-		pthread_join(s->keeper, NULL);
-	return ret;
-}
-
-static void stop_keeper(struct kvm_source *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->job = KEEPER_EXIT;
-	pthread_cond_broadcast(&s->cond);
-	pthread_mutex_unlock(&s->lock);
-	pthread_join(s->keeper, NULL);
-}
-
 static int kvm_barrier(struct hmm_source *src, char *why, size_t size)
 {
 	struct kvm_source *s = to_kvm(src);
@@ -574,7 +271,7 @@ static int kvm_barrier(struct hmm_source *src, char *why, size_t size)
 			 "this process inherited the source by fork");
 		return -ESRCH;
 	}
-	ret = run_job(s, KEEPER_BARRIER);
+	ret = hmm_keeper_barrier(&s->keeper);
 	if (ret)
 		snprintf(why, size, "KVM_CREATE_VM: %s%s", strerror(-ret),
 			 ret == -EMFILE   ? "; raise RLIMIT_NOFILE"
@@ -700,24 +397,6 @@ static void unmap_shared(struct kvm_source *s)
 	s->producer_pos = NULL;
 }
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-/* Close what this thread's file table has of the keeper's. */
-static void close_fds(struct kvm_source *s)
-{
-	int i;
-
-	close_fd(&s->kvm_fd);
-	close_fd(&s->vm_fd);
-	for (i = 0; i < KVM_LINKS; i++)
-		close_fd(&s->link_fd[i]);
-}
-
 /* The ring's fd is in the process's file table: whose is that number now? */
 static void close_ring(struct kvm_source *s)
 {
@@ -750,15 +429,18 @@ static int attach_bpf(struct kvm_source *s, char *why, size_t size)
 		goto out;
 
 	if (s->typed) {
-		s->link_fd[0] = dup_fd(bpf_link__fd(skel->links.range_start));
-		s->link_fd[1] = dup_fd(bpf_link__fd(skel->links.range_end));
+		s->keeper.link_fd[0] =
+			dup_fd(bpf_link__fd(skel->links.range_start));
+		s->keeper.link_fd[1] =
+			dup_fd(bpf_link__fd(skel->links.range_end));
 	} else {
-		s->link_fd[0] = dup_fd(bpf_link__fd(skel->links.hva_range));
+		s->keeper.link_fd[0] =
+			dup_fd(bpf_link__fd(skel->links.hva_range));
 	}
 	s->src.event_fd = dup_fd(bpf_map__fd(skel->maps.ring));
 	for (i = 0; i < KVM_LINKS && !ret; i++)
-		if (s->link_fd[i] < 0 && s->link_fd[i] != -1)
-			ret = s->link_fd[i];
+		if (s->keeper.link_fd[i] < 0 && s->keeper.link_fd[i] != -1)
+			ret = s->keeper.link_fd[i];
 	if (!ret && s->src.event_fd < 0)
 		ret = s->src.event_fd;
 	if (!ret)
@@ -865,40 +547,38 @@ static int attach_as(struct hmm_source **srcp, bool typed, char *why,
 	s->src.event_fd = -1;
 	s->pid = getpid();
 	s->typed = typed;
-	s->kvm_fd = s->vm_fd = s->link_fd[0] = s->link_fd[1] = -1;
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->cond, NULL);
+	hmm_keeper_init(&s->keeper);
 
-	s->kvm_fd = ret = open_kvm(why, size);
+	s->keeper.kvm_fd = ret = open_kvm(why, size);
 	if (ret < 0)
 		goto out;
 	ret = attach_bpf(s, why, size);
 	if (ret)
 		goto out;
 	/* Only now, so that a change has ended before, or is counted. */
-	s->vm_fd = ret = create_vm(s->kvm_fd);
-	if (ret < 0) {
+	ret = hmm_keeper_create_vm(&s->keeper);
+	if (ret) {
 		snprintf(why, size, "KVM_CREATE_VM: %s", strerror(-ret));
 		goto out;
 	}
 	ret = handshake(s, why, size);
 	if (ret)
 		goto out;
-	ret = start_keeper(s);
+	ret = hmm_keeper_start(&s->keeper);
 	if (ret) {
 		snprintf(why, size, "can't start a thread: %s%s",
 			 strerror(-ret),
 			 ret == -EAGAIN ? ": raise RLIMIT_NPROC" : "");
 		goto out;
 	}
-	close_fds(s);
 	s->src.started = (const uint64_t *)&s->shared->started;
 	*srcp = &s->src;
 	return 0;
 out:
-	close_fds(s);
+	hmm_keeper_drop(&s->keeper);
 	/* Not close_ring(): its id may not be known yet. */
-	close_fd(&s->src.event_fd);
+	if (s->src.event_fd >= 0)
+		close(s->src.event_fd);
 	unmap_shared(s);
 	free(s);
 	return ret;
@@ -908,11 +588,9 @@ static void kvm_detach(struct hmm_source *src)
 {
 	struct kvm_source *s = to_kvm(src);
 
-	stop_keeper(s);
+	hmm_keeper_stop(&s->keeper);
 	close_ring(s);
 	unmap_shared(s);
-	pthread_cond_destroy(&s->cond);
-	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
 
