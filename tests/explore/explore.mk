@@ -68,7 +68,7 @@ $(XO)/user: $(call x_user_obj,$(X_USER) $(filter %.c,$(X_COPIED)))
 
 X_ALL := $(XO)/native $(XO)/seed $(XO)/user
 
-SEED ?= 0
+SEED ?= $(shell date +%s)
 EXPLORE_RANDOM ?= 200000
 
 # What check.sh and mutate.sh are told.
@@ -80,7 +80,6 @@ explore-check: $(X_ALL)
 	$(X_RUN) --bound 2
 
 explore: $(X_ALL)
-	$(X_RUN) --bound 3 --random $(EXPLORE_RANDOM) \
-		$(if $(filter-out 0,$(SEED)),--seed $(SEED))
+	$(X_RUN) --bound 3 --random $(EXPLORE_RANDOM) --seed $(SEED)
 
 -include $(shell find $(XO) -name '*.d' 2>/dev/null)

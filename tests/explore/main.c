@@ -184,8 +184,6 @@ int main(int argc, char **argv)
 	catch_crashes();
 	if (opt.expect)
 		return !expect(&opt, argv + optind);
-	if (opt.random)
-		printf("random schedules: --seed %" PRIu64 "\n", opt.seed);
 	for (i = 0; scenarios[i]; i++) {
 		if (!wanted(scenarios[i], argv + optind))
 			continue;
