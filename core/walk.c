@@ -359,7 +359,8 @@ int hmm_vma_fault(struct hmm_range *range, bool block)
 
 	/* Whoever holds up the change may want the lock. */
 	mmap_read_unlock(mm);
-	if (!hmm_range_wait_until_valid(range, HMM_RANGE_DEFAULT_TIMEOUT)) {
+	if (!hmm_range_wait_until_valid(range, HMM_RANGE_DEFAULT_TIMEOUT) &&
+	    !READ_ONCE(range->hmm->dead)) {
 		hmm_range_unregister(range);
 		return -EAGAIN;
 	}

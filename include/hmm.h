@@ -267,7 +267,8 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
  * Return: 0, also if @mirror was not registered; -EDEADLK from inside a
  * callback of this address space; -ETIMEDOUT if a callback did not return
  * within HMM_RANGE_DEFAULT_TIMEOUT: the mirror then stays registered.  What
- * changed meanwhile it may not have been told: stop the device first.
+ * changed meanwhile it may not have been told: stop the device first, and let
+ * it go on, if it shall, under L.
  */
 int hmm_mirror_unregister(struct hmm_mirror *mirror);
 

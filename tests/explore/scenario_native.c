@@ -260,7 +260,10 @@ static void patient_unlistener(void *arg)
 
 	/* Time is up: the mirror stays registered, and is of use as before. */
 	while (device_unlisten(dev) == -ETIMEDOUT) {
+		/* Who has seen a valid range under L before is done by now. */
+		device_lock(dev);
 		dev->listens = true;
+		device_unlock(dev);
 		device_map(&read_0);
 	}
 }

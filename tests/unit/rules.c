@@ -553,6 +553,40 @@ static bool still_locked(void)
 	return ret != NULL;
 }
 
+static void *kill_mm(void *arg)
+{
+	usleep(20000);
+	hmm_kill(arg);
+	return NULL;
+}
+
+/* Who waits in hmm_vma_fault() is told of death, not to try again for ever. */
+static void rule_13_legacy_tells_of_death(void **state)
+{
+	struct vm_area_struct vma;
+	struct hmm_range range;
+	char *p = map_touched(1);
+	unsigned long start = (unsigned long)p;
+	pthread_t thread;
+	uint64_t pfn;
+
+	(void)state;
+	range_init(&range, &pfn);
+	assert_int_equal(hmm_find_vma(mm, start, &vma), 0);
+	range.vma = &vma;
+	range.start = start;
+	range.end = start + PAGE;
+	start_change(start, start + PAGE);
+	pthread_create(&thread, NULL, kill_mm, &mm->hmm);
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_vma_fault(&range, true), -EFAULT);
+	assert_true(still_locked());
+	mmap_read_unlock(mm);
+	assert_null(range.hmm);
+	pthread_join(thread, NULL);
+	munmap(p, PAGE);
+}
+
 /* Only -EAGAIN means that the mmap lock was dropped. */
 static void rule_13_lock_state_by_code(void **state)
 {
@@ -914,6 +948,7 @@ int main(void)
 		RULE(rule_11_overlap_is_half_open),
 		RULE(rule_12_legacy_leaks_no_range),
 		RULE(rule_13_lock_state_by_code),
+		RULE(rule_13_legacy_tells_of_death),
 		/* 14, the documented driver loop, is driver_loop.c. */
 		RULE(rule_15_block_decides),
 		RULE(rule_16_write_to_read_only),
