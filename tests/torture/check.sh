@@ -150,7 +150,8 @@ long()
 	run "snapshots, uffd" HMM_SOURCE=uffd "$TO/snapshot" -n 3125
 	missed 30 kvm unmap remap protect discard truncate cow fork reclaim \
 		merge collapse
-	missed 10 uffd unmap remap discard
+	# Not remap: what is moved away is told of as unmapped, too.
+	missed 30 uffd unmap discard
 	run "torture, kvm" HMM_SOURCE=kvm "$TO/torture" -t $((total * 5 / 10))
 	run "torture, kvm, signals and fork storms" HMM_SOURCE=kvm \
 		"$TO/torture" -t $((total * 2 / 10)) -i -f
