@@ -8,11 +8,11 @@
  * told when the last reference is gone.
  */
 #include <linux/ioport.h>
-#include <linux/memremap.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
+#include "compat/memremap.h"
 #include "dmirror.h"
 
 /*
@@ -61,19 +61,21 @@ struct page *dm_memory_alloc(struct dm_memory *memory)
 		return NULL;
 	/* Safe: an open file holds the module. */
 	__module_get(THIS_MODULE);
-	zone_device_page_init(page);
+	hmm_compat_page_init(page, &memory->pagemap);
 	return page;
 }
 
 /* The unload that this allows waits, in memunmap_pages(), until we are out. */
-static void page_free(struct page *page)
+static void page_free(hmm_compat_freed_t *freed)
 {
+	struct page *page = hmm_compat_freed(freed);
+
 	add_free(page->zone_device_data, page);
 	module_put(THIS_MODULE);
 }
 
 static const struct dev_pagemap_ops pagemap_ops = {
-	.page_free = page_free,
+	.hmm_compat_page_free = page_free,
 };
 
 unsigned long dm_memory_start(const struct dm_memory *memory)

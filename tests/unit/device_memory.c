@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * device_memory.c - hmm_dmirror.ko's own memory: no page and no write is lost
+ *
+ * A page in use holds a reference to the module, so lsmod's count, less the
+ * open files, is that of the pages.
+ *
+ * check: once root
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "support.h"
+
+struct cmd {
+	uint64_t addr, ptr, npages, cpages, faults;
+};
+
+#define DEVICE_READ _IOWR('H', 0, struct cmd)
+#define DEVICE_WRITE _IOWR('H', 1, struct cmd)
+#define TO_DEVICE _IOWR('H', 2, struct cmd)
+#define TO_SYSTEM _IOWR('H', 3, struct cmd)
+#define SNAPSHOT _IOWR('H', 4, struct cmd)
+#define RELEASE _IOWR('H', 7, struct cmd)
+
+#define SEEN_NONE 0x00
+#define SEEN_WRITE 0x02
+#define SEEN_LOCAL 0x42
+#define SEEN_REMOTE 0x52
+
+#define MEMORY_PAGES 16384ul /* that a device has */
+#define SOME 256ul
+
+static int device[2] = { -1, -1 };
+static char *scratch;
+
+static int request(int fd, unsigned long what, void *addr, void *buffer,
+		   size_t pages, uint64_t *done)
+{
+	struct cmd cmd = { (uintptr_t)addr, (uintptr_t)buffer, pages, 0, 0 };
+
+	if (ioctl(fd, what, &cmd))
+		return -errno;
+	if (done)
+		*done = cmd.cpages;
+	return 0;
+}
+
+/* Both ways; all of it. */
+static void move(int fd, unsigned long what, void *addr, size_t pages)
+{
+	uint64_t done = 0;
+
+	assert_int_equal(request(fd, what, addr, scratch, pages, &done), 0);
+	assert_int_equal(done, pages);
+}
+
+static unsigned char seen(int fd, void *addr)
+{
+	unsigned char prot;
+
+	assert_int_equal(request(fd, SNAPSHOT, addr, &prot, 1, NULL), 0);
+	return prot;
+}
+
+static unsigned long references(void)
+{
+	FILE *file = fopen("/sys/module/hmm_dmirror/refcnt", "re");
+	unsigned long n = 0;
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%lu", &n), 1);
+	fclose(file);
+	return n;
+}
+
+static unsigned long in_use(void)
+{
+	return references() - (device[0] >= 0) - (device[1] >= 0);
+}
+
+/* The last reference to a page may be dropped a little later. */
+static void assert_in_use(unsigned long pages)
+{
+	while (in_use() != pages)
+		usleep(1000);
+}
+
+static void fill(char *p, size_t pages, unsigned long salt)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		*(unsigned long *)(p + i * PAGE) = i * 7919 + salt;
+}
+
+static void assert_filled(const char *p, size_t pages, unsigned long salt)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		assert_int_equal(*(unsigned long *)(p + i * PAGE),
+				 i * 7919 + salt);
+}
+
+static char *filled(size_t pages, unsigned long salt)
+{
+	char *p = map_pages(pages, PROT_READ | PROT_WRITE);
+
+	madvise(p, pages * PAGE, MADV_NOHUGEPAGE);
+	fill(p, pages, salt);
+	return p;
+}
+
+static int open_device(int n)
+{
+	char name[] = "/dev/hmm_dmirror0";
+
+	name[sizeof(name) - 2] += (char)n;
+	return open(name, O_RDWR | O_CLOEXEC);
+}
+
+static void close_device(int n)
+{
+	assert_int_equal(close(device[n]), 0);
+	device[n] = -1;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	watchdog(30);
+	device[0] = open_device(2);
+	device[1] = open_device(3);
+	scratch = malloc(SOME * PAGE);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	int i;
+
+	(void)state;
+	free(scratch);
+	for (i = 0; i < 2; i++)
+		if (device[i] >= 0)
+			close_device(i);
+	return 0;
+}
+
+static void need_memory(void)
+{
+	if (device[1] >= 0)
+		return;
+	print_message("skip: no hmm_dmirror.ko with hidden memory\n");
+	skip();
+}
+
+/* ---- There and back ----------------------------------------------------- */
+
+static void moves_there_and_back(void **state)
+{
+	char *p;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 1);
+	move(device[0], TO_DEVICE, p, SOME);
+	assert_filled(scratch, SOME, 1);
+	assert_int_equal(seen(device[0], p), SEEN_LOCAL);
+	assert_int_equal(seen(device[1], p + (SOME - 1) * PAGE), SEEN_REMOTE);
+	assert_in_use(SOME);
+
+	/* What the CPU writes there the device reads, and the other way. */
+	fill(p, SOME, 2);
+	move(device[0], DEVICE_READ, p, SOME);
+	assert_filled(scratch, SOME, 2);
+	fill(scratch, SOME, 3);
+	move(device[1], DEVICE_WRITE, p, SOME);
+	assert_filled(p, SOME, 3);
+
+	/* Not from the one to the other, nor back by who does not have it. */
+	assert_int_equal(request(device[1], TO_DEVICE, p, scratch, SOME, NULL),
+			 -ENOENT);
+	assert_int_equal(request(device[1], TO_SYSTEM, p, NULL, SOME, NULL), 0);
+	assert_in_use(SOME);
+
+	move(device[0], TO_SYSTEM, p, SOME);
+	assert_in_use(0);
+	assert_int_equal(seen(device[0], p), SEEN_WRITE);
+	assert_filled(p, SOME, 3);
+	munmap(p, SOME * PAGE);
+}
+
+static void holes_stay_holes(void **state)
+{
+	uint64_t done;
+	char *p;
+
+	(void)state;
+	need_memory();
+	p = map_pages(SOME, PROT_READ | PROT_WRITE);
+	assert_int_equal(request(device[0], TO_SYSTEM, p, NULL, SOME, &done),
+			 0);
+	assert_int_equal(done, 0);
+	assert_int_equal(seen(device[0], p), SEEN_NONE);
+	/* To the device they go as pages of zeroes. */
+	memset(scratch, 1, PAGE);
+	move(device[0], TO_DEVICE, p, 1);
+	assert_int_equal(*(long *)scratch, 0);
+	assert_int_equal(*(long *)p, 0);
+	assert_in_use(1);
+	munmap(p, SOME * PAGE);
+	assert_in_use(0);
+}
+
+static void refuses(void **state)
+{
+	int none = open_device(0);
+	uint64_t done;
+	char *p;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 1);
+	assert_int_equal(request(none, TO_DEVICE, p, scratch, 1, NULL),
+			 -EOPNOTSUPP);
+	assert_int_equal(request(none, TO_SYSTEM, p, scratch, 1, NULL),
+			 -EOPNOTSUPP);
+	assert_int_equal(request(none, RELEASE, p, scratch, 1, NULL),
+			 -EOPNOTSUPP);
+	close(none);
+	assert_int_equal(request(device[0], TO_DEVICE, p + 1, scratch, 1, NULL),
+			 -EINVAL);
+	assert_int_equal(request(device[0], TO_DEVICE, p, NULL, 1, NULL),
+			 -EFAULT);
+	move(device[0], TO_SYSTEM, p, 1);
+	munmap(p + PAGE, PAGE);
+	assert_int_equal(request(device[0], TO_DEVICE, p, scratch, 2, NULL),
+			 -EINVAL);
+	mprotect(p, PAGE, PROT_NONE);
+	assert_int_equal(request(device[0], TO_SYSTEM, p, NULL, 1, &done),
+			 -EINVAL);
+	munmap(p, SOME * PAGE);
+	assert_in_use(0);
+}
+
+/* ---- Where pages go ----------------------------------------------------- */
+
+/* What a child does with pages of the device before it is gone. */
+enum end {
+	END_EXIT,
+	END_UNMAP,
+	END_EXEC,
+	END_KILLED,
+};
+
+static void child(enum end end, int up)
+{
+	char *const argv[] = { "/bin/true", NULL };
+	int fd = open_device(2);
+	char *p = filled(SOME, 1);
+
+	if (request(fd, TO_DEVICE, p, scratch, SOME, NULL))
+		_exit(1);
+	/* A copy of the child's own, of what is still in the device. */
+	if (!fork())
+		_exit(*(unsigned long *)p != 1);
+	if (end == END_UNMAP)
+		munmap(p, SOME * PAGE);
+	if (write(up, "", 1) != 1)
+		_exit(1);
+	if (end == END_EXEC)
+		execv(argv[0], argv);
+	while (end == END_KILLED)
+		pause();
+	_exit(0);
+}
+
+static void pages_come_back(void **state)
+{
+	enum end end;
+	int up[2];
+	char c;
+
+	(void)state;
+	need_memory();
+	for (end = END_EXIT; end <= END_KILLED; end++) {
+		pid_t pid;
+
+		assert_int_equal(pipe(up), 0);
+		pid = fork();
+		if (!pid)
+			child(end, up[1]);
+		close(up[1]);
+		assert_int_equal(read(up[0], &c, 1), 1);
+		close(up[0]);
+		if (end == END_KILLED)
+			kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		assert_in_use(0);
+	}
+}
+
+static void memory_runs_out(void **state)
+{
+	size_t i, more = SOME, all = MEMORY_PAGES + more;
+	int ret = 0;
+	char *p;
+
+	(void)state;
+	need_memory();
+	p = filled(all, 5);
+	for (i = 0; i < all && !ret; i += SOME)
+		ret = request(device[1], TO_DEVICE, p + i * PAGE, scratch, SOME,
+			      NULL);
+	assert_int_equal(ret, -ENOMEM);
+	assert_int_equal(i, all);
+	assert_in_use(MEMORY_PAGES);
+	assert_filled(p, all, 5);
+	/* What it has it can still use. */
+	move(device[1], TO_DEVICE, p, SOME);
+	munmap(p, all * PAGE);
+	assert_in_use(0);
+}
+
+/* Of anyone's memory. */
+static void release_moves_all(void **state)
+{
+	int up[2], down[2], status;
+	char *p, c = 0;
+	pid_t pid;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 1);
+	assert_int_equal(pipe(up), 0);
+	assert_int_equal(pipe(down), 0);
+	move(device[0], TO_DEVICE, p, SOME);
+	pid = fork();
+	if (!pid) {
+		int fd = open_device(2);
+
+		p = filled(SOME, 9);
+		if (request(fd, TO_DEVICE, p, scratch, SOME, NULL) ||
+		    write(up[1], &c, 1) != 1 || read(down[0], &c, 1) != 1)
+			_exit(1);
+		_exit(seen(fd, p) != SEEN_WRITE ||
+		      *(unsigned long *)(p + PAGE) != 7919 + 9);
+	}
+	assert_int_equal(read(up[0], &c, 1), 1);
+	assert_int_equal(request(device[0], RELEASE, p, NULL, 1, NULL), 0);
+	/* The child's file. */
+	assert_in_use(1);
+	assert_int_equal(write(down[1], &c, 1), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_filled(p, SOME, 1);
+	munmap(p, SOME * PAGE);
+	close(up[0]);
+	close(up[1]);
+	close(down[0]);
+	close(down[1]);
+}
+
+/* ---- Leaving ------------------------------------------------------------ */
+
+static void last_close_moves_all(void **state)
+{
+	char *p;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 4);
+	move(device[0], TO_DEVICE, p, SOME);
+	close_device(0);
+	assert_in_use(0);
+	assert_filled(p, SOME, 4);
+	munmap(p, SOME * PAGE);
+}
+
+static void pinned_page_keeps_the_module(void **state)
+{
+	struct iovec iov;
+	int pipes[2];
+	char *p;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 4);
+	iov = (struct iovec){ p + PAGE, PAGE };
+	assert_int_equal(pipe(pipes), 0);
+	move(device[0], TO_DEVICE, p, SOME);
+	assert_int_equal(vmsplice(pipes[1], &iov, 1, 0), PAGE);
+	assert_int_equal(request(device[0], RELEASE, p, NULL, 1, NULL), -EBUSY);
+	assert_in_use(1);
+	close_device(0);
+	close_device(1);
+	assert_in_use(1);
+	assert_int_equal(syscall(SYS_delete_module, "hmm_dmirror", O_NONBLOCK),
+			 -1);
+	assert_int_equal(errno, EWOULDBLOCK);
+	munmap(p, SOME * PAGE);
+	assert_in_use(1);
+	assert_int_equal(read(pipes[0], scratch, PAGE), PAGE);
+	assert_int_equal(*(unsigned long *)scratch, 7919 + 4);
+	assert_in_use(0);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/* ---- All at once -------------------------------------------------------- */
+
+#define CONTESTED 8ul
+
+static char *contested;
+static atomic_bool stop;
+static atomic_ulong moves, accesses, wrong;
+
+static unsigned long number(unsigned int *seed, unsigned long max)
+{
+	return (unsigned long)rand_r(seed) % max;
+}
+
+static void *mover(void *arg)
+{
+	unsigned int seed = (unsigned int)(uintptr_t)arg;
+	char buffer[PAGE];
+
+	while (!stop) {
+		int fd = device[number(&seed, 2)];
+		unsigned long what = number(&seed, 2) ? TO_DEVICE : TO_SYSTEM;
+		unsigned long i = number(&seed, CONTESTED);
+
+		/* It may be used just now, or be at the other device. */
+		moves += !request(fd, what, contested + i * PAGE, buffer, 1,
+				  NULL);
+	}
+	return NULL;
+}
+
+static void *forker(void *arg)
+{
+	pid_t pid;
+
+	while (!stop) {
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		waitpid(pid, NULL, 0);
+		usleep(1000);
+	}
+	return arg;
+}
+
+/* -EBUSY: it changed too often meanwhile. */
+static void use(int fd, unsigned long what, void *addr, unsigned long *buffer)
+{
+	int ret;
+
+	do {
+		ret = request(fd, what, addr, buffer, 1, NULL);
+	} while (ret == -EBUSY);
+	accesses++;
+	wrong += ret != 0;
+}
+
+/* The only one to write this page: by a device or itself, any may read it. */
+static void *writer(void *arg)
+{
+	unsigned long page = (uintptr_t)arg, n, buffer[PAGE / sizeof(long)];
+	volatile unsigned long *word =
+		(volatile unsigned long *)(contested + page * PAGE);
+	unsigned int seed = (unsigned int)page;
+
+	for (n = 1; !stop; n++) {
+		buffer[0] = n;
+		if (number(&seed, 2))
+			*word = n;
+		else
+			use(device[number(&seed, 2)], DEVICE_WRITE,
+			    contested + page * PAGE, buffer);
+		wrong += *word != n;
+		buffer[0] = 0;
+		use(device[number(&seed, 2)], DEVICE_READ,
+		    contested + page * PAGE, buffer);
+		wrong += buffer[0] != n;
+	}
+	return NULL;
+}
+
+static void no_write_is_lost(void **state)
+{
+	pthread_t thread[8];
+	unsigned long i, n = 0;
+
+	(void)state;
+	need_memory();
+	contested = filled(CONTESTED, 0);
+	for (i = 0; i < 4; i++)
+		pthread_create(&thread[n++], NULL, writer,
+			       (void *)(uintptr_t)(i * 2));
+	for (i = 1; i < 4; i++)
+		pthread_create(&thread[n++], NULL, mover, (void *)i);
+	pthread_create(&thread[n++], NULL, forker, NULL);
+	sleep(is_slow() ? 10 : 3);
+	stop = true;
+	while (n)
+		pthread_join(thread[--n], NULL);
+	print_message("%lu pages moved, %lu accesses, %lu wrong\n", moves,
+		      accesses, wrong);
+	assert_int_equal(wrong, 0);
+	assert_true(moves > 100 && accesses > 100);
+	munmap(contested, CONTESTED * PAGE);
+	assert_in_use(0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(moves_there_and_back, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(holes_stay_holes, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(pages_come_back, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(memory_runs_out, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(release_moves_all, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(last_close_moves_all, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(pinned_page_keeps_the_module,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(no_write_is_lost, setup,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
