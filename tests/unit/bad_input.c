@@ -6,26 +6,7 @@
 #include <limits.h>
 #include <sys/resource.h>
 
-#include "support.h"
-
-static struct mm_struct *mm;
-
-static int setup(void **state)
-{
-	(void)state;
-	watchdog(60);
-	mm = attach();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	if (mm)
-		assert_int_equal(hmm_mm_detach(mm), 0);
-	watchdog(0);
-	return 0;
-}
+#include "attached.h"
 
 /* The address space still does all it should. */
 static void assert_usable(void)

@@ -8,25 +8,7 @@
 #include <sched.h>
 #include <sys/syscall.h>
 
-#include "support.h"
-
-static struct mm_struct *mm;
-
-static int setup(void **state)
-{
-	(void)state;
-	watchdog(60);
-	mm = attach();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	assert_int_equal(hmm_mm_detach(mm), 0);
-	watchdog(0);
-	return 0;
-}
+#include "attached.h"
 
 /* In a child, where cmocka's assertions would be another test's. */
 #define CHECK(cond)                                                     \

@@ -11,27 +11,9 @@
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 
-#include "support.h"
-
 #include "mm.h"
 
-static struct mm_struct *mm;
-
-static int setup(void **state)
-{
-	(void)state;
-	watchdog(60);
-	mm = attach();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	assert_int_equal(hmm_mm_detach(mm), 0);
-	watchdog(0);
-	return 0;
-}
+#include "attached.h"
 
 /* ---- A mirror that counts ------------------------------------------------ */
 
