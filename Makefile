@@ -193,7 +193,7 @@ demo:
 KERNEL ?= $(lastword $(shell ls -d /lib/modules/*/build 2>/dev/null | sort -V))
 MODULES ?= $O/modules
 HMM_KO = include core host/kernel
-PARTS = $(HMM_KO) device/pagetable.[ch] device/kernel bench/kernel
+PARTS = $(HMM_KO) device/pagetable.[ch] device/kernel bench/kernel tests/kernel
 .PHONY: modules
 modules:
 	mkdir -p $(MODULES)

@@ -239,7 +239,11 @@ struct hmm *hmm_host_get(struct mm_struct *mm)
 
 	if (!IS_ERR(hmm))
 		return hmm;
+	/* The kernel has no answer but BUG() for a notifier of the dead. */
+	if (!mmget_not_zero(mm))
+		return ERR_PTR(-EFAULT);
 	m = create(mm);
+	mmput(mm);
 	return IS_ERR(m) ? ERR_CAST(m) : &m->hmm;
 }
 

@@ -22,6 +22,7 @@ load()
 	# 64 MiB for each of two devices, as run.sh has hidden them.
 	ok "load hmm_dmirror" insmod "$modules/hmm_dmirror.ko" \
 		spm_addr_dev0=0x40000000 spm_addr_dev1=0x44000000
+	ok "load hmm_selftest" insmod "$modules/hmm_selftest.ko"
 }
 
 # Device after device, each opened, used and closed by a process that is killed.
@@ -35,6 +36,7 @@ users()
 
 use_and_unload()
 {
+	ok "unload hmm_selftest" rmmod hmm_selftest
 	ok "unload hmm_dmirror" rmmod hmm_dmirror
 	users &
 	sleep 5
