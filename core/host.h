@@ -151,6 +151,12 @@ int hmm_host_cover(struct hmm *hmm, unsigned long start, unsigned long end);
 #define HMM_VMA_READ 0x1u
 #define HMM_VMA_WRITE 0x2u
 #define HMM_VMA_SPECIAL 0x10u
+/*
+ * Of pages that were present when the vma was looked up, the flags hold until
+ * a change of them is told.  (Of others they may change silently: there is no
+ * entry to change.)
+ */
+#define HMM_VMA_STAYS 0x80u
 
 struct hmm_vma {
 	unsigned long start, end;
@@ -168,8 +174,11 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma);
 #define HMM_CPU_FAULTED (1ull << 4) /* the core's: write-faulted */
 #define HMM_CPU_PFN_SHIFT 8
 
-/* Read the entries of [start, end), all inside vma.  0 or -errno. */
-int hmm_host_read(struct mm_struct *mm, const struct hmm_vma *vma,
+/*
+ * Read the entries of [start, end), all inside vma.  A host may add flags of
+ * its own to the vma's: what it learnt about these entries.  0 or -errno.
+ */
+int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
 		  unsigned long start, unsigned long end, uint64_t *cpu);
 
 /*

@@ -120,6 +120,9 @@ int hmm_range_arm(struct hmm_range *range)
 		 * whatever starts from here on is counted beyond seq.
 		 */
 		range->seq = hmm->consumed;
+		/* It has changed since the last walk, or there was none. */
+		if (!range->valid)
+			range->known = 0;
 		WRITE_ONCE(range->valid, true);
 	}
 	spin_unlock(&hmm->lock);

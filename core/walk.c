@@ -24,6 +24,8 @@ struct hmm_walk {
 	bool fault;
 	bool block;
 	bool faulted; /* something was faulted in during this attempt */
+	/* Of the vma that the whole range is in; 0 if it is in several. */
+	unsigned int flags;
 };
 
 enum need { NEED_NOTHING, NEED_READ, NEED_WRITE };
@@ -117,7 +119,7 @@ static int fault_run(struct hmm_walk *walk, const struct hmm_vma *vma,
 	return 0;
 }
 
-static int walk_vma(struct hmm_walk *walk, const struct hmm_vma *vma,
+static int walk_vma(struct hmm_walk *walk, struct hmm_vma *vma,
 		    unsigned long start, unsigned long end)
 {
 	unsigned long addr, run;
@@ -164,13 +166,30 @@ static void fill(struct hmm_walk *walk, unsigned long start, unsigned long end,
 		*entry_of(walk, addr) = value;
 }
 
-/* Fill the scratch array for the whole range, faulting what is asked. */
+/*
+ * Fill the scratch array for the whole range, faulting what is asked.
+ *
+ * While a range is valid its vma is not looked up again, provided that every
+ * page of it was there the last time.  This is why it has to be every page: to
+ * change the permissions of what has no entries is no change of the page table,
+ * and tells nobody.
+ */
 static int walk_range(struct hmm_walk *walk)
 {
 	unsigned long addr, stop, end = walk->range->end;
-	struct hmm_vma vma;
+	struct hmm_vma vma = {
+		.start = walk->range->start,
+		.end = end,
+		.flags = walk->range->known,
+	};
 	int ret;
 
+	if (vma.flags) {
+		ret = walk_vma(walk, &vma, vma.start, end);
+		walk->flags = vma.flags;
+		return ret;
+	}
+	walk->flags = 0;
 	for (addr = walk->range->start; addr < end; addr = stop) {
 		ret = hmm_host_vma(walk->mm, addr, &vma);
 		if (ret && ret != -ENOENT)
@@ -190,6 +209,8 @@ static int walk_range(struct hmm_walk *walk)
 		ret = walk_vma(walk, &vma, addr, stop);
 		if (ret)
 			return ret;
+		if (stop - addr == end - walk->range->start)
+			walk->flags = vma.flags;
 	}
 	return 0;
 }
@@ -212,21 +233,25 @@ static uint64_t translate_rare(const struct hmm_range *range, uint64_t cpu)
 	return pfn;
 }
 
-/* The driver's form of the entries: one for each 2^order of the host's. */
-static void translate(struct hmm_range *range, const uint64_t *cpu,
-		      unsigned long n, unsigned int order)
+/*
+ * The driver's form of the entries: one for each 2^order of the host's.
+ * Returns what all of these have in common.
+ */
+static uint64_t translate(struct hmm_range *range, const uint64_t *cpu,
+			  unsigned long n, unsigned int order)
 {
 	/* Copied: for all the compiler knows, pfns[] may overlap them. */
 	const uint64_t none = range->values[HMM_PFN_NONE];
 	const uint64_t valid = range->flags[HMM_PFN_VALID];
 	const uint64_t write = range->flags[HMM_PFN_WRITE];
 	const unsigned int shift = range->pfn_shift;
-	uint64_t *pfns = range->pfns;
+	uint64_t *pfns = range->pfns, and = ~0ull;
 	unsigned long i;
 
 	for (i = 0; i < n; i++) {
 		uint64_t c = cpu[i << order];
 
+		and &= c;
 		if (!c)
 			pfns[i] = none;
 		else if ((c & (HMM_CPU_PRESENT | HMM_CPU_DEVICE |
@@ -237,6 +262,7 @@ static void translate(struct hmm_range *range, const uint64_t *cpu,
 		else
 			pfns[i] = translate_rare(range, c);
 	}
+	return and;
 }
 
 /*
@@ -272,12 +298,14 @@ static long finish(struct hmm_walk *walk)
 	unsigned int order = hmm_range_shift(range) - PAGE_SHIFT;
 	unsigned long i,
 		n = (range->end - range->start) >> hmm_range_shift(range);
+	bool stays = walk->flags & HMM_VMA_STAYS;
 
 	if (order)
 		for (i = 0; i < n; i++)
 			if (merge_block(&walk->cpu[i << order], order))
 				return -EINVAL;
-	translate(range, walk->cpu, n, order);
+	stays &= translate(range, walk->cpu, n, order) & HMM_CPU_PRESENT;
+	range->known = stays ? (uint8_t)walk->flags : 0;
 	return (long)n;
 }
 

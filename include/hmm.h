@@ -332,6 +332,8 @@ struct hmm_range {
 	uint8_t page_shift;
 	/* private: armed, and no overlapping change since that we know of */
 	bool valid;
+	/* private: what the last walk learnt of its vma; holds as long */
+	uint8_t known;
 };
 
 /**

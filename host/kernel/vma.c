@@ -33,7 +33,7 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 	return 0;
 }
 
-int hmm_host_read(struct mm_struct *mm, const struct hmm_vma *vma,
+int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
 		  unsigned long start, unsigned long end, uint64_t *cpu)
 {
 	unsigned long addr, stop;

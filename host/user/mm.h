@@ -39,6 +39,7 @@ struct mm_struct {
 	struct hmm_own_fd pagemap;
 	struct hmm_own_fd ksm;
 	uint64_t no_ksm_at; /* started, when KSM was seen to share nothing */
+	uint64_t shared_at; /* ... when it, or swap, was seen to be in use */
 	bool pfns_virtual;
 
 	struct hmm_vmas vmas;

@@ -63,6 +63,7 @@ int hmm_pagemap_open(struct mm_struct *mm)
 	mm->pfns_virtual = !(entry & PM_PFN);
 	/* A kernel without KSM has no such file. */
 	mm->no_ksm_at = ~0ull;
+	mm->shared_at = ~0ull;
 	hmm_own_fd_set(&mm->ksm, open("/sys/kernel/mm/ksm/pages_shared",
 				      O_RDONLY | O_CLOEXEC));
 	return 0;
@@ -88,10 +89,8 @@ static long ksm_pages_shared(const struct mm_struct *mm)
  * With a source that sees all changes, what was true stays true until one is
  * counted: a page of ours becomes KSM's by a change.
  */
-static bool ksm_shares_nothing(struct mm_struct *mm)
+static bool ksm_shares_nothing(struct mm_struct *mm, uint64_t started)
 {
-	uint64_t started = hmm_load_acquire(mm->hmm.started);
-
 	if (mm->src->ops->level >= 2 && READ_ONCE(mm->no_ksm_at) == started)
 		return true;
 	if (ksm_pages_shared(mm))
@@ -104,29 +103,46 @@ static bool ksm_shares_nothing(struct mm_struct *mm)
  * pagemap has no write bit.  A page that it calls exclusively mapped is ours
  * alone unless someone shares it without mapping it: KSM's tree, or a swap
  * entry of a relative.  Only where neither exists can a write be promised.
+ *
+ * Not to promise one is always right, so no is the answer until something
+ * changes again.
  */
 static bool exclusive_means_writable(struct mm_struct *mm)
 {
+	uint64_t started = hmm_load_acquire(mm->hmm.started);
 	struct sysinfo info;
 
-	return !sysinfo(&info) && info.totalswap == info.freeswap &&
-	       ksm_shares_nothing(mm);
+	if (READ_ONCE(mm->shared_at) == started)
+		return false;
+	if (!sysinfo(&info) && info.totalswap == info.freeswap &&
+	    ksm_shares_nothing(mm, started))
+		return true;
+	WRITE_ONCE(mm->shared_at, started);
+	return false;
 }
 
-/* From pagemap's entries to the core's, in place. */
-static void convert(struct mm_struct *mm, const struct hmm_vma *vma,
+/*
+ * From pagemap's entries to the core's, in place.
+ *
+ * Pages that were all ours alone stay so as long as nothing changes: sharing
+ * one write-protects it.  HMM_VMA_OWNED says that it was so, and spares the
+ * question the next time.
+ */
+static bool convert(struct mm_struct *mm, const struct hmm_vma *vma,
 		    unsigned long start, unsigned long n, uint64_t *cpu)
 {
 	const bool virtual = mm->pfns_virtual;
 	/* A page may be written if it matches: none, if not even bit 0 is in mask. */
-	uint64_t mask = 0, match = 1;
+	uint64_t mask = 0, match = 1, and = ~0ull;
 	bool known = false;
 	unsigned long i;
 
 	if (vma->flags & HMM_VMA_WRITE) {
-		known = vma->flags & HMM_VMA_SHARED;
-		mask = known ? 0 : PM_EXCLUSIVE | PM_FILE;
-		match = known ? 0 : PM_EXCLUSIVE;
+		bool shared = vma->flags & HMM_VMA_SHARED;
+
+		known = vma->flags & (HMM_VMA_SHARED | HMM_VMA_OWNED);
+		mask = shared ? 0 : PM_EXCLUSIVE | PM_FILE;
+		match = shared ? 0 : PM_EXCLUSIVE;
 	}
 	for (i = 0; i < n; i++) {
 		uint64_t pm = cpu[i], pfn;
@@ -134,6 +150,7 @@ static void convert(struct mm_struct *mm, const struct hmm_vma *vma,
 		if (!(pm & PM_PRESENT)) {
 			if (pm)
 				cpu[i] = pm & PM_GUARD ? HMM_CPU_ERROR : 0;
+			and = 0;
 			continue;
 		}
 		if ((pm & mask) == match && !known) {
@@ -143,12 +160,15 @@ static void convert(struct mm_struct *mm, const struct hmm_vma *vma,
 		pfn = virtual ? (start >> PAGE_SHIFT) + i : pm & PM_PFN;
 		cpu[i] = pfn << HMM_CPU_PFN_SHIFT | HMM_CPU_PRESENT |
 			 ((pm & mask) == match ? HMM_CPU_WRITE : 0);
+		and &= cpu[i];
 	}
+	return known && (and&HMM_CPU_WRITE);
 }
 
-int hmm_host_read(struct mm_struct *mm, const struct hmm_vma *vma,
+int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
 		  unsigned long start, unsigned long end, uint64_t *cpu)
 {
+	bool owned = !(vma->flags & HMM_VMA_SHARED);
 	unsigned long stop;
 	int ret;
 
@@ -162,8 +182,11 @@ int hmm_host_read(struct mm_struct *mm, const struct hmm_vma *vma,
 		ret = hmm_pagemap_read(mm, start, stop, cpu);
 		if (ret)
 			return ret;
-		convert(mm, vma, start, n, cpu);
+		owned &= convert(mm, vma, start, n, cpu);
 		cpu += n;
 	}
+	vma->flags &= ~HMM_VMA_OWNED;
+	if (owned)
+		vma->flags |= HMM_VMA_OWNED;
 	return 0;
 }

@@ -26,6 +26,11 @@ struct procmap_query {
 
 #define LINE 512
 
+/* What hmm_find_vma() tells. */
+#define HMM_VM_ALL                                                  \
+	(HMM_VM_READ | HMM_VM_WRITE | HMM_VM_EXEC | HMM_VM_SHARED | \
+	 HMM_VM_SPECIAL)
+
 /* What a vma is, before we know whether it is special. */
 struct found {
 	struct hmm_vma vma;
@@ -164,6 +169,12 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 		f.vma.flags |= HMM_VMA_SPECIAL;
 	if (f.file)
 		f.vma.flags |= HMM_VMA_FILE;
+	/*
+	 * munmap(), mremap() and mapping over always tell, mprotect() where
+	 * there is a page; with such a page nothing else gets there.
+	 */
+	if (mm->src->ops->level >= 2)
+		f.vma.flags |= HMM_VMA_STAYS;
 	*vma = f.vma;
 	return 0;
 }
@@ -185,7 +196,7 @@ int hmm_find_vma(struct mm_struct *mm, unsigned long addr,
 	*vma = (struct vm_area_struct){
 		.vm_start = found.start,
 		.vm_end = found.end,
-		.vm_flags = found.flags & ~HMM_VMA_FILE,
+		.vm_flags = found.flags & HMM_VM_ALL,
 		.vm_mm = mm,
 	};
 	return 0;

@@ -10,6 +10,8 @@ struct mm_struct;
 /* Beyond the core's flags: pages come from a file, and may have to be read. */
 #define HMM_VMA_SHARED 0x8u
 #define HMM_VMA_FILE 0x20u
+/* The pages that were read last were ours alone, so they may be written. */
+#define HMM_VMA_OWNED 0x40u
 
 #define HMM_VMA_DEVICES 4
 

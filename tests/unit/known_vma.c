@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * known_vma.c - what is remembered of a vma, and of KSM, must be what holds now
+ */
+#include <fcntl.h>
+
+#include "support.h"
+
+#define GIB (1ul << 30)
+
+static struct mm_struct *mm;
+
+static int setup(void **state)
+{
+	(void)state;
+	watchdog(60);
+	mm = attach();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	watchdog(0);
+	return 0;
+}
+
+/* Memory with no page table near it: its mprotect() tells nobody. */
+static char *map_alone(size_t pages, int flags, int fd)
+{
+	char *area = mmap(NULL, 3 * GIB, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *p = (char *)(((uintptr_t)area + 2 * GIB - 1) & ~(GIB - 1));
+
+	assert_ptr_not_equal(area, MAP_FAILED);
+	munmap(area, 3 * GIB);
+	p = mmap(p, pages * PAGE, PROT_READ | PROT_WRITE,
+		 flags | MAP_FIXED_NOREPLACE, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
+/* Twice: the second time with what the first has learnt. */
+static void snapshot_twice(struct hmm_range *range, long pages)
+{
+	assert_int_equal(range_snapshot(range, mm), pages);
+	assert_int_equal(range_snapshot(range, mm), pages);
+}
+
+static void permissions_go(void **state)
+{
+	char *p = map_touched(2);
+	struct hmm_range range;
+	uint64_t pfns[2];
+
+	(void)state;
+	range_start(&range, mm, p, 2, pfns, 0);
+	snapshot_twice(&range, 2);
+	assert_int_equal(mprotect(p, 2 * PAGE, PROT_READ), 0);
+	snapshot_twice(&range, 2);
+	assert_true(pfns[0] & DEV_VALID);
+	assert_false(pfns[0] & DEV_WRITE);
+	range.default_flags = DEV_VALID | DEV_WRITE;
+	assert_int_equal(range_fault(&range, mm), -EPERM);
+	range.default_flags = 0;
+	snapshot_twice(&range, 2);
+	/* Of a part: the range is in two vmas then. */
+	assert_int_equal(mprotect(p + PAGE, PAGE, PROT_NONE), 0);
+	assert_int_equal(range_snapshot(&range, mm), -EPERM);
+	hmm_range_unregister(&range);
+	munmap(p, 2 * PAGE);
+}
+
+static void permissions_come(void **state)
+{
+	char *p = map_pages(1, PROT_READ);
+	struct hmm_range range;
+	uint64_t pfn;
+
+	(void)state;
+	assert_int_equal(*(volatile char *)p, 0);
+	range_start(&range, mm, p, 1, &pfn, 0);
+	snapshot_twice(&range, 1);
+	range.default_flags = DEV_VALID | DEV_WRITE;
+	assert_int_equal(range_fault(&range, mm), -EPERM);
+	assert_int_equal(mprotect(p, PAGE, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(range_fault_until_valid(&range, mm), 1);
+	assert_true(pfn & DEV_WRITE);
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+}
+
+static void other_memory_comes(void **state)
+{
+	char *p = map_touched(1);
+	struct hmm_range range;
+	uint64_t pfn;
+
+	(void)state;
+	range_start(&range, mm, p, 1, &pfn, 0);
+	snapshot_twice(&range, 1);
+	munmap(p, PAGE);
+	assert_int_equal(range_snapshot(&range, mm), 1);
+	assert_int_equal(pfn, DEV_NONE);
+	assert_ptr_equal(mmap(p, PAGE, PROT_READ,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+			      -1, 0),
+			 p);
+	assert_int_equal(*(volatile char *)p, 0);
+	snapshot_twice(&range, 1);
+	assert_true(pfn & DEV_VALID);
+	assert_false(pfn & DEV_WRITE);
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+}
+
+/* Nothing is told of it, and the range stays valid. */
+static void permissions_go_silently(void **state)
+{
+	char *p = map_alone(2, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	struct hmm_range range;
+	uint64_t pfns[2];
+
+	(void)state;
+	range_start(&range, mm, p, 2, pfns, 0);
+	snapshot_twice(&range, 2);
+	assert_int_equal(pfns[0], DEV_NONE);
+	assert_int_equal(mprotect(p, 2 * PAGE, PROT_NONE), 0);
+	assert_int_equal(range_snapshot(&range, mm), -EPERM);
+	hmm_range_unregister(&range);
+	munmap(p, 2 * PAGE);
+}
+
+/* The same, and then there are pages; that tells nothing either. */
+static void writing_goes_silently(void **state)
+{
+	struct hmm_range range;
+	uint64_t pfn;
+	char *p;
+	int fd;
+
+	(void)state;
+	fd = memfd_create("hmm", MFD_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, PAGE), 0);
+	p = map_alone(1, MAP_SHARED, fd);
+	range_start(&range, mm, p, 1, &pfn, 0);
+	snapshot_twice(&range, 1);
+	assert_int_equal(mprotect(p, PAGE, PROT_READ), 0);
+	assert_int_equal(*(volatile char *)p, 0);
+	snapshot_twice(&range, 1);
+	assert_true(pfn & DEV_VALID);
+	assert_false(pfn & DEV_WRITE);
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+	close(fd);
+}
+
+/* ---- KSM ------------------------------------------------------------------ */
+
+static long ksm_read(const char *name)
+{
+	char path[64], buf[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/ksm/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, buf, sizeof(buf) - 1) <= 0)
+		skip();
+	close(fd);
+	return atol(buf);
+}
+
+static void ksm_run(long value)
+{
+	int fd = open("/sys/kernel/mm/ksm/run", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		print_message("skip: KSM can't be turned on: be root\n");
+		skip();
+	}
+	dprintf(fd, "%ld\n", value);
+	close(fd);
+}
+
+/* By a range that knows nothing yet. */
+static bool may_write(const char *p)
+{
+	struct hmm_range range;
+	uint64_t pfn;
+
+	range_start(&range, mm, p, 1, &pfn, 0);
+	assert_int_equal(range_snapshot(&range, mm), 1);
+	hmm_range_unregister(&range);
+	return pfn & DEV_WRITE;
+}
+
+static void ksm_is_noticed(void **state)
+{
+	char *p = map_touched(1), *same = map_touched(2);
+	long run = ksm_read("run");
+	bool promised;
+
+	(void)state;
+	memset(same, 1, 2 * PAGE);
+	if (!may_write(p)) {
+		print_message("skip: swap or KSM is in use already\n");
+		skip();
+	}
+	assert_int_equal(madvise(same, 2 * PAGE, MADV_MERGEABLE), 0);
+	ksm_run(1);
+	while (!ksm_read("pages_shared"))
+		usleep(1000);
+	promised = may_write(p);
+	/* Before the rest: it is everybody's. */
+	madvise(same, 2 * PAGE, MADV_UNMERGEABLE);
+	ksm_run(run);
+	assert_false(promised);
+	munmap(p, PAGE);
+	munmap(same, 2 * PAGE);
+}
+
+#define KNOWN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		KNOWN(permissions_go),        KNOWN(permissions_come),
+		KNOWN(other_memory_comes),    KNOWN(permissions_go_silently),
+		KNOWN(writing_goes_silently), KNOWN(ksm_is_noticed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
