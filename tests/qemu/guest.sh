@@ -56,6 +56,7 @@ echo 8 >/proc/sys/vm/nr_hugepages
 
 module=$1/tests/qemu/module.sh
 run modules-load 60 sh "$module" "$kernel/modules" "$O" load
+unit_tests module dev_hmm dev_hold
 unit_tests module source_module driver_loop rules kinds fork mapped_later \
 	dmirror kernel_api
 run device-memory 300 env HMM_TEST_SLOW=1 "$O/tests/device_memory"
