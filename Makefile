@@ -84,6 +84,9 @@ $O/obj/%.o: %.S | gen
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -I$O -c -o $@ $<
 
+# What goes through entries is worth vector instructions.
+$O/obj/core/walk.o $O/obj/host/user/pagemap.o: CFLAGS += -O3
+
 $(LIB_SO): $(LIB_OBJ) libhmm.map
 	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libhmm.so.$(SOVERSION) \
 		-Wl,--version-script=libhmm.map -o $@ $(LIB_OBJ) $(LIBS)

@@ -233,6 +233,58 @@ static uint64_t translate_rare(const struct hmm_range *range, uint64_t cpu)
 	return pfn;
 }
 
+static uint64_t translate_one(const struct hmm_range *range, uint64_t cpu)
+{
+	if (!cpu)
+		return range->values[HMM_PFN_NONE];
+	if ((cpu & (HMM_CPU_PRESENT | HMM_CPU_DEVICE | HMM_CPU_ERROR)) !=
+	    HMM_CPU_PRESENT)
+		return translate_rare(range, cpu);
+	return (cpu >> HMM_CPU_PFN_SHIFT) << range->pfn_shift |
+	       range->flags[HMM_PFN_VALID] |
+	       (cpu & (HMM_CPU_WRITE | HMM_CPU_FAULTED)
+			? range->flags[HMM_PFN_WRITE]
+			: 0);
+}
+
+/*
+ * Entries next to each other are mostly alike.  With their number constant, and
+ * no decisions for each, the compiler has the processor do several at a time.
+ */
+#define BLOCK 32
+#define FLAGS ((1ull << HMM_CPU_PFN_SHIFT) - 1)
+
+/* Returns what they have in common. */
+static uint64_t translate_block(const struct hmm_range *range,
+				const uint64_t *restrict cpu,
+				uint64_t *restrict pfns)
+{
+	const unsigned int shift = range->pfn_shift;
+	uint64_t all = ~0ull, any = 0, flags;
+	unsigned int i;
+
+	for (i = 0; i < BLOCK; i++) {
+		all &= cpu[i];
+		any |= cpu[i];
+	}
+	if (!any) {
+		const uint64_t none = range->values[HMM_PFN_NONE];
+
+		for (i = 0; i < BLOCK; i++)
+			pfns[i] = none;
+	} else if (!((all ^ any) & FLAGS) && (all & HMM_CPU_PRESENT) &&
+		   !(all & (HMM_CPU_DEVICE | HMM_CPU_ERROR))) {
+		flags = translate_one(range, all & FLAGS);
+		for (i = 0; i < BLOCK; i++)
+			pfns[i] =
+				(cpu[i] >> HMM_CPU_PFN_SHIFT) << shift | flags;
+	} else {
+		for (i = 0; i < BLOCK; i++)
+			pfns[i] = translate_one(range, cpu[i]);
+	}
+	return all;
+}
+
 /*
  * The driver's form of the entries: one for each 2^order of the host's.
  * Returns what all of these have in common.
@@ -240,29 +292,17 @@ static uint64_t translate_rare(const struct hmm_range *range, uint64_t cpu)
 static uint64_t translate(struct hmm_range *range, const uint64_t *cpu,
 			  unsigned long n, unsigned int order)
 {
-	/* Copied: for all the compiler knows, pfns[] may overlap them. */
-	const uint64_t none = range->values[HMM_PFN_NONE];
-	const uint64_t valid = range->flags[HMM_PFN_VALID];
-	const uint64_t write = range->flags[HMM_PFN_WRITE];
-	const unsigned int shift = range->pfn_shift;
-	uint64_t *pfns = range->pfns, and = ~0ull;
-	unsigned long i;
+	uint64_t all = ~0ull;
+	unsigned long i = 0;
 
-	for (i = 0; i < n; i++) {
-		uint64_t c = cpu[i << order];
-
-		and &= c;
-		if (!c)
-			pfns[i] = none;
-		else if ((c & (HMM_CPU_PRESENT | HMM_CPU_DEVICE |
-			       HMM_CPU_ERROR)) == HMM_CPU_PRESENT)
-			pfns[i] = (c >> HMM_CPU_PFN_SHIFT) << shift | valid |
-				  (c & (HMM_CPU_WRITE | HMM_CPU_FAULTED) ? write
-									 : 0);
-		else
-			pfns[i] = translate_rare(range, c);
+	if (!order)
+		for (; i + BLOCK <= n; i += BLOCK)
+			all &= translate_block(range, &cpu[i], &range->pfns[i]);
+	for (; i < n; i++) {
+		all &= cpu[i << order];
+		range->pfns[i] = translate_one(range, cpu[i << order]);
 	}
-	return and;
+	return all;
 }
 
 /*
@@ -272,7 +312,7 @@ static uint64_t translate(struct hmm_range *range, const uint64_t *cpu,
 static int merge_block(uint64_t *cpu, unsigned int order)
 {
 	const uint64_t soft = HMM_CPU_WRITE | HMM_CPU_FAULTED;
-	uint64_t first = cpu[0], and = cpu[0];
+	uint64_t first = cpu[0], all = cpu[0];
 	unsigned long i;
 
 	if ((first & HMM_CPU_PRESENT) &&
@@ -286,9 +326,9 @@ static int merge_block(uint64_t *cpu, unsigned int order)
 		if ((cpu[i] & ~soft) != (want & ~soft))
 			return -EINVAL;
 		if (!(cpu[i] & soft))
-			and &= ~soft;
+			all &= ~soft;
 	}
-	cpu[0] = and;
+	cpu[0] = all;
 	return 0;
 }
 

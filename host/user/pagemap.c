@@ -15,8 +15,8 @@
 #define PM_GUARD (1ull << 58)
 #define PM_FILE (1ull << 61)
 
-/* Entries read at a time: few system calls, and small against a L1 cache. */
-#define CHUNK 2048ul
+/* Entries read at a time: few system calls, and small against a L2 cache. */
+#define CHUNK 16384ul
 
 int hmm_pagemap_read(struct mm_struct *mm, unsigned long start,
 		     unsigned long end, uint64_t *entries)
@@ -121,48 +121,96 @@ static bool exclusive_means_writable(struct mm_struct *mm)
 	return false;
 }
 
+/* What tells pages that may be written. */
+struct writable {
+	uint64_t mask, match;
+	bool known; /* that a page that matches may be */
+};
+
+static struct writable writable_in(const struct hmm_vma *vma)
+{
+	/* None: not even bit 0 is in the mask. */
+	if (!(vma->flags & HMM_VMA_WRITE))
+		return (struct writable){ 0, 1, false };
+	if (vma->flags & HMM_VMA_SHARED)
+		return (struct writable){ 0, 0, true };
+	return (struct writable){ PM_EXCLUSIVE | PM_FILE, PM_EXCLUSIVE,
+				  vma->flags & HMM_VMA_OWNED };
+}
+
+/* From pagemap's entry to the core's. */
+static uint64_t convert_one(struct mm_struct *mm, struct writable *w,
+			    uint64_t virtual, uint64_t pm)
+{
+	uint64_t pfn = mm->pfns_virtual ? virtual : pm & PM_PFN;
+
+	if (!(pm & PM_PRESENT))
+		return pm & PM_GUARD ? HMM_CPU_ERROR : 0;
+	if ((pm & w->mask) == w->match && !w->known) {
+		w->known = exclusive_means_writable(mm);
+		w->match = w->known ? w->match : 1;
+	}
+	return pfn << HMM_CPU_PFN_SHIFT | HMM_CPU_PRESENT |
+	       ((pm & w->mask) == w->match ? HMM_CPU_WRITE : 0);
+}
+
 /*
- * From pagemap's entries to the core's, in place.
+ * Entries next to each other are mostly alike.  With their number constant, and
+ * no decisions for each, the compiler has the processor do several at a time.
+ */
+#define BLOCK 32
+
+/* False: they are not alike, or there is something to find out. */
+static bool convert_alike(const struct mm_struct *mm, const struct writable *w,
+			  uint64_t *cpu)
+{
+	uint64_t all = ~0ull, any = 0, flags = HMM_CPU_PRESENT;
+	unsigned int i;
+
+	for (i = 0; i < BLOCK; i++) {
+		all &= cpu[i];
+		any |= cpu[i];
+	}
+	if (!any)
+		return true;
+	if (!(all & PM_PRESENT) || (all ^ any) & w->mask || mm->pfns_virtual)
+		return false;
+	if ((all & w->mask) == w->match) {
+		if (!w->known)
+			return false;
+		flags |= HMM_CPU_WRITE;
+	}
+	for (i = 0; i < BLOCK; i++)
+		cpu[i] = (cpu[i] & PM_PFN) << HMM_CPU_PFN_SHIFT | flags;
+	return true;
+}
+
+/*
+ * All of them, in place.  True if they were all ours alone and may be written.
  *
- * Pages that were all ours alone stay so as long as nothing changes: sharing
- * one write-protects it.  HMM_VMA_OWNED says that it was so, and spares the
- * question the next time.
+ * They stay so as long as nothing changes: sharing one write-protects it.
+ * HMM_VMA_OWNED then spares the question the next time.
  */
 static bool convert(struct mm_struct *mm, const struct hmm_vma *vma,
 		    unsigned long start, unsigned long n, uint64_t *cpu)
 {
-	const bool virtual = mm->pfns_virtual;
-	/* A page may be written if it matches: none, if not even bit 0 is in mask. */
-	uint64_t mask = 0, match = 1, and = ~0ull;
-	bool known = false;
-	unsigned long i;
+	struct writable w = writable_in(vma);
+	uint64_t all = ~0ull;
+	unsigned long i = 0, stop;
 
-	if (vma->flags & HMM_VMA_WRITE) {
-		bool shared = vma->flags & HMM_VMA_SHARED;
-
-		known = vma->flags & (HMM_VMA_SHARED | HMM_VMA_OWNED);
-		mask = shared ? 0 : PM_EXCLUSIVE | PM_FILE;
-		match = shared ? 0 : PM_EXCLUSIVE;
-	}
-	for (i = 0; i < n; i++) {
-		uint64_t pm = cpu[i], pfn;
-
-		if (!(pm & PM_PRESENT)) {
-			if (pm)
-				cpu[i] = pm & PM_GUARD ? HMM_CPU_ERROR : 0;
-			and = 0;
-			continue;
+	while (i < n) {
+		stop = i + BLOCK < n ? i + BLOCK : n;
+		if (stop - i == BLOCK && convert_alike(mm, &w, &cpu[i])) {
+			all &= cpu[i];
+			i = stop;
 		}
-		if ((pm & mask) == match && !known) {
-			known = exclusive_means_writable(mm);
-			match = known ? match : 1;
+		for (; i < stop; i++) {
+			cpu[i] = convert_one(mm, &w, (start >> PAGE_SHIFT) + i,
+					     cpu[i]);
+			all &= cpu[i];
 		}
-		pfn = virtual ? (start >> PAGE_SHIFT) + i : pm & PM_PFN;
-		cpu[i] = pfn << HMM_CPU_PFN_SHIFT | HMM_CPU_PRESENT |
-			 ((pm & mask) == match ? HMM_CPU_WRITE : 0);
-		and &= cpu[i];
 	}
-	return known && (and&HMM_CPU_WRITE);
+	return w.known && (all & HMM_CPU_WRITE);
 }
 
 int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
