@@ -15,6 +15,8 @@ static bool allows(const struct dmirror *dm, u64 entry, enum dm_want want)
 	case DM_RESIDENT:
 		return dm_memory_has(dm->device->memory,
 				     entry >> PTE_PFN_SHIFT);
+	case DM_EXCLUSIVE:
+		return entry & PTE_EXCLUSIVE;
 	default:
 		return entry & PTE_VALID;
 	}

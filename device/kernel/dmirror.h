@@ -11,7 +11,11 @@
 #include "hmm.h"
 #include "pagetable.h"
 
+struct dm_claim;
 struct dm_memory;
+
+/* An entry's own bit, besides those of pagetable.h: the CPU faults there. */
+#define PTE_EXCLUSIVE (1ull << 6)
 
 /* Argument of every request: that of the kernel's self-test. */
 struct dmirror_cmd {
@@ -38,6 +42,8 @@ struct dm_device {
  * @lock: L, for the table.  Taken in the mirror's callback: nothing may be
  *	waited for under it that can wait for a change, memory included
  * @pt: entries are installed as struct hmm_range has them
+ * @claim: see exclusive.c; under L
+ * @claiming: one at a time; outside L
  */
 struct dmirror {
 	struct dm_device *device;
@@ -45,20 +51,25 @@ struct dmirror {
 	struct hmm_mirror mirror;
 	struct mutex lock;
 	struct pagetable pt;
+	struct dm_claim *claim;
+	struct mutex claiming;
 };
 
 /* ---- driver.c: what a driver does with hmm.h ----------------------------- */
 
 #define DM_CHUNK 512ul /* pages looked at in one go */
+#define DM_RETRIES 100
 
 /**
  * enum dm_want - what an access needs of a page
  * @DM_RESIDENT: to be in the device's own memory; it is not faulted in
+ * @DM_EXCLUSIVE: that the CPU does not have it
  */
 enum dm_want {
 	DM_READ,
 	DM_WRITE,
 	DM_RESIDENT,
+	DM_EXCLUSIVE,
 };
 
 /* Told of what is in the page table, L held, while that is so.  0 or -errno. */
@@ -71,17 +82,29 @@ void dm_detach(struct dmirror *dm);
 /* Look at [start, end), at most DM_CHUNK pages, and fault nothing in. */
 int dm_look(struct dmirror *dm, unsigned long start, unsigned long end,
 	    u64 *pfns, dm_use_fn use, void *arg);
+/* Install; L held.  0; -ENOMEM. */
+int dm_map(struct dmirror *dm, unsigned long start, const u64 *entries,
+	   unsigned long n);
 /* Have [start, end) in the device page table. */
 int dm_fault(struct dmirror *dm, unsigned long start, unsigned long end,
 	     enum dm_want want);
 
-/* ---- The requests: access.c, snapshot.c, migrate.c ----------------------- */
+/* ---- exclusive.c: pages that the CPU has to ask for ---------------------- */
+
+/* Have [start, end) in the device page table, PTE_EXCLUSIVE.  Sleeps. */
+int dm_claim(struct dmirror *dm, unsigned long start, unsigned long end);
+/* The mirror was told of a change; L held. */
+void dm_claim_told(struct dmirror *dm, const struct hmm_update *update);
+
+/* ---- The requests: access.c, snapshot.c, migrate.c, exclusive.c ---------- */
 
 /* Between cmd->addr, through the device page table, and cmd->ptr. */
 int dm_access(struct dmirror *dm, struct dmirror_cmd *cmd, enum dm_want want);
 int dm_snapshot(struct dmirror *dm, struct dmirror_cmd *cmd);
 int dm_migrate_to_device(struct dmirror *dm, struct dmirror_cmd *cmd);
 int dm_migrate_to_system(struct dmirror *dm, struct dmirror_cmd *cmd);
+/* -EPERM if the device still has a page of these to itself. */
+int dm_check_exclusive(struct dmirror *dm, struct dmirror_cmd *cmd);
 /* Move what anyone has in the device's memory to the system's.  -EBUSY. */
 int dm_evict(struct dm_memory *memory);
 

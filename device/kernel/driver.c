@@ -24,7 +24,6 @@ static const u64 dm_values[HMM_PFN_VALUE_MAX] = {
 };
 
 #define DM_TABLES 256 /* of a page each: what is mapped of 500 MiB in a row */
-#define DM_RETRIES 100
 
 /* ---- The mirror --------------------------------------------------------- */
 
@@ -37,6 +36,7 @@ static int dm_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 	else if (!mutex_trylock(&dm->lock))
 		return -EAGAIN;
 	pt_unmap(&dm->pt, update->start, update->end);
+	dm_claim_told(dm, update);
 	mutex_unlock(&dm->lock);
 	return 0;
 }
@@ -62,6 +62,7 @@ int dm_attach(struct dmirror *dm, struct mm_struct *mm)
 	if (ret)
 		return ret;
 	mutex_init(&dm->lock);
+	mutex_init(&dm->claiming);
 	dm->mm = mm;
 	dm->mirror.ops = &dm_ops;
 	mmap_write_lock(mm);
@@ -141,14 +142,26 @@ int dm_look(struct dmirror *dm, unsigned long start, unsigned long end,
 
 /* ---- Demand faults ------------------------------------------------------ */
 
+int dm_map(struct dmirror *dm, unsigned long start, const u64 *entries,
+	   unsigned long n)
+{
+	int ret = pt_map(&dm->pt, start, entries, n);
+
+	lockdep_assert_held(&dm->lock);
+	if (ret) {
+		/* Nobody is hurt by dropping all but the time to fault again. */
+		pt_unmap(&dm->pt, 0, PT_ADDR_END);
+		ret = pt_map(&dm->pt, start, entries, n);
+	}
+	return ret;
+}
+
 static int install(struct dmirror *dm, unsigned long start, const u64 *pfns,
 		   unsigned long n, void *arg)
 {
 	const enum dm_want *want = arg;
 	unsigned long i;
-	int ret;
 
-	lockdep_assert_held(&dm->lock);
 	for (i = 0; i < n; i++) {
 		if (*want == DM_RESIDENT &&
 		    !dm_memory_has(dm->device->memory,
@@ -157,13 +170,7 @@ static int install(struct dmirror *dm, unsigned long start, const u64 *pfns,
 		if (!(pfns[i] & PTE_VALID))
 			return -EFAULT;
 	}
-	ret = pt_map(&dm->pt, start, pfns, n);
-	if (ret) {
-		/* Nobody is hurt by dropping all but the time to fault again. */
-		pt_unmap(&dm->pt, 0, PT_ADDR_END);
-		ret = pt_map(&dm->pt, start, pfns, n);
-	}
-	return ret;
+	return dm_map(dm, start, pfns, n);
 }
 
 int dm_fault(struct dmirror *dm, unsigned long start, unsigned long end,
@@ -178,6 +185,8 @@ int dm_fault(struct dmirror *dm, unsigned long start, unsigned long end,
 	int ret = 0;
 	u64 *pfns;
 
+	if (want == DM_EXCLUSIVE)
+		return dm_claim(dm, start, end);
 	pfns = kvcalloc(DM_CHUNK, sizeof(*pfns), GFP_KERNEL);
 	if (!pfns)
 		return -ENOMEM;

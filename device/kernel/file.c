@@ -7,6 +7,7 @@
  * table of the opener's memory; READ and WRITE go through it, faulting in what
  * it lacks.  0 and 1 have no memory of their own, and say -EOPNOTSUPP to what
  * wants it.  2 and 3 have, and are there if the module is told where it is.
+ * EXCLUSIVE is -EOPNOTSUPP where the kernel exports no way to it.
  */
 #include <linux/fs.h>
 #include <linux/module.h>
@@ -31,6 +32,8 @@ MODULE_PARM_DESC(spm_addr_dev1, "the same for hmm_dmirror3");
 #define DMIRROR_MIGRATE_TO_DEV _IOWR('H', 2, struct dmirror_cmd)
 #define DMIRROR_MIGRATE_TO_SYS _IOWR('H', 3, struct dmirror_cmd)
 #define DMIRROR_SNAPSHOT _IOWR('H', 4, struct dmirror_cmd)
+#define DMIRROR_EXCLUSIVE _IOWR('H', 5, struct dmirror_cmd)
+#define DMIRROR_CHECK_EXCLUSIVE _IOWR('H', 6, struct dmirror_cmd)
 #define DMIRROR_RELEASE _IOWR('H', 7, struct dmirror_cmd)
 
 static int dm_run(struct dmirror *dm, unsigned int request,
@@ -47,6 +50,10 @@ static int dm_run(struct dmirror *dm, unsigned int request,
 		return dm_migrate_to_system(dm, cmd);
 	case DMIRROR_SNAPSHOT:
 		return dm_snapshot(dm, cmd);
+	case DMIRROR_EXCLUSIVE:
+		return dm_access(dm, cmd, DM_EXCLUSIVE);
+	case DMIRROR_CHECK_EXCLUSIVE:
+		return dm_check_exclusive(dm, cmd);
 	case DMIRROR_RELEASE:
 		return dm_evict(dm->device->memory);
 	default:

@@ -25,6 +25,8 @@ struct cmd {
 #define TO_DEVICE _IOWR('H', 2, struct cmd)
 #define TO_SYSTEM _IOWR('H', 3, struct cmd)
 #define SNAPSHOT _IOWR('H', 4, struct cmd)
+#define EXCLUSIVE _IOWR('H', 5, struct cmd)
+#define CHECK_EXCLUSIVE _IOWR('H', 6, struct cmd)
 #define RELEASE _IOWR('H', 7, struct cmd)
 
 #define SEEN_NONE 0x00
@@ -413,6 +415,37 @@ static void pinned_page_keeps_the_module(void **state)
 	close(pipes[1]);
 }
 
+/* ---- To ourselves ------------------------------------------------------- */
+
+static void exclusive_until_used(void **state)
+{
+	char *p;
+	int ret;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 6);
+	ret = request(device[0], EXCLUSIVE, p, scratch, SOME, NULL);
+	if (ret == -EOPNOTSUPP) {
+		munmap(p, SOME * PAGE);
+		print_message("skip: the kernel exports no way to it\n");
+		skip();
+	}
+	assert_int_equal(ret, 0);
+	assert_filled(scratch, SOME, 6);
+	assert_int_equal(request(device[0], CHECK_EXCLUSIVE, p, NULL, SOME,
+				 NULL),
+			 -EPERM);
+	/* By the CPU, by the other device, by who discards it. */
+	assert_int_equal(*(unsigned long *)p, 6);
+	move(device[1], DEVICE_READ, p + PAGE, 1);
+	assert_int_equal(*(unsigned long *)scratch, 7919 + 6);
+	madvise(p + 2 * PAGE, (SOME - 2) * PAGE, MADV_DONTNEED);
+	assert_int_equal(
+		request(device[0], CHECK_EXCLUSIVE, p, NULL, SOME, NULL), 0);
+	munmap(p, SOME * PAGE);
+}
+
 /* ---- All at once -------------------------------------------------------- */
 
 #define CONTESTED 8ul
@@ -428,12 +461,13 @@ static unsigned long number(unsigned int *seed, unsigned long max)
 
 static void *mover(void *arg)
 {
+	const unsigned long ways[] = { TO_DEVICE, TO_SYSTEM, EXCLUSIVE };
 	unsigned int seed = (unsigned int)(uintptr_t)arg;
 	char buffer[PAGE];
 
 	while (!stop) {
 		int fd = device[number(&seed, 2)];
-		unsigned long what = number(&seed, 2) ? TO_DEVICE : TO_SYSTEM;
+		unsigned long what = ways[number(&seed, 3)];
 		unsigned long i = number(&seed, CONTESTED);
 
 		/* It may be used just now, or be at the other device. */
@@ -489,6 +523,14 @@ static void *writer(void *arg)
 		use(device[number(&seed, 2)], DEVICE_READ,
 		    contested + page * PAGE, buffer);
 		wrong += buffer[0] != n;
+
+		/* And what is discarded is gone for the devices, too. */
+		if (number(&seed, 4))
+			continue;
+		madvise(contested + page * PAGE, PAGE, MADV_DONTNEED);
+		use(device[number(&seed, 2)], DEVICE_READ,
+		    contested + page * PAGE, buffer);
+		wrong += buffer[0] != 0;
 	}
 	return NULL;
 }
@@ -537,6 +579,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(pinned_page_keeps_the_module,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(exclusive_until_used, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(no_write_is_lost, setup,
 						teardown),
 	};
