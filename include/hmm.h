@@ -541,7 +541,7 @@ void mmap_write_lock(struct mm_struct *mm);
 void mmap_write_unlock(struct mm_struct *mm);
 
 /* ------------------------------------------------------------------------
- * 6. User space: attach to this process, and know what you have
+ * 6. User space: attach to a process, and know what you have
  */
 
 /**
@@ -551,25 +551,49 @@ void mmap_write_unlock(struct mm_struct *mm);
  * @private_files: the calling thread has a descriptor table of its own
  *	(CLOSE_RANGE_UNSHARE), so a fork's child inherits none of the library's
  *	descriptors, and their numbers are other files there: close nothing
+ * @pidfd: of the process (pidfd_open(2)) whose memory it is about; 0 for the
+ *	calling one.  Only the source module can watch another process
+ * @wait: level 3: changes wait until the mirrors have been told of them.  Only
+ *	the source module can do that.  See hmm_mm_attach()
  */
 struct hmm_attach_opts {
 	size_t size;
 	const char *source;
 	bool private_files;
+	bool wait;
+	int pidfd;
 };
 
 /**
- * hmm_mm_attach() - this process's address space
+ * hmm_mm_attach() - the address space of this process, or of another one
  * @mmp: filled on success
  * @opts: NULL for the defaults
  *
  * Every user of a source in a process shares one mm; each attach is paired
- * with one hmm_mm_detach().  After fork() the child's mm is dead for the
- * library; attach again there.
+ * with one hmm_mm_detach().  An attach with @pidfd or @wait gets an mm of its
+ * own.  After fork() the child's mms are dead for the library, whosesoever
+ * memory they are; attach again there.
  *
- * Return: 0; -EINVAL bad arguments; -ENOENT no such source; -ENOTSUP no source
- * is available here; -EPERM, -EMFILE, -ENOMEM ... what the source said.  The
- * log (hmm_set_log()) says what is missing and what to do.
+ * Another process must be one that the caller may trace (ptrace(2)).  The mm
+ * is the memory that it has now: when it exits or executes another program
+ * the mm is dead, mirrors are released and everything says -EFAULT.  Children
+ * that it forks have memory of their own, which is not watched.
+ *
+ * With @wait, whoever changes memory waits, before the first entry changes and
+ * for HMM_RANGE_DEFAULT_TIMEOUT at most, until the mirrors' callbacks have
+ * returned.  Not so what may not sleep, a process that dies, and what the
+ * library's own threads do.  The one who waits may hold the kernel's mmap lock
+ * of the changed process, so a callback that needs that lock (touches memory
+ * of the same process that is not present, maps or unmaps, calls
+ * process_vm_readv() on it) waits until time is up.  A mirror of another
+ * process is safe if it only drops device translations.
+ *
+ * Return: 0; -EINVAL bad arguments; -E2BIG @opts asks for what this library
+ * does not know; -ENOENT no such source; -ENOTSUP no source is available here,
+ * or the one that was named can't do what @pidfd or @wait ask; -EBADF @pidfd
+ * is no pidfd; -ESRCH its process has ended, or executes another program just
+ * now; -EACCES, -EPERM it may not be traced; -EMFILE, -ENOMEM ... what the
+ * source said.  The log (hmm_set_log()) says what is missing and what to do.
  */
 int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *opts);
 
@@ -601,6 +625,8 @@ int hmm_mm_detach(struct mm_struct *mm);
  *	installed properly is current, or @told is behind @started
  * @barriers: how often the end of changes had to be awaited by a barrier
  * @lost: how often events were lost, each one an invalidation of everything
+ * @late: level 3: how often a change went on because a callback took longer
+ *	than HMM_RANGE_DEFAULT_TIMEOUT
  */
 struct hmm_mm_info {
 	size_t size;
@@ -615,6 +641,7 @@ struct hmm_mm_info {
 	uint64_t told;
 	uint64_t barriers;
 	uint64_t lost;
+	uint64_t late;
 };
 
 /**

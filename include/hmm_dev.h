@@ -73,7 +73,8 @@
  * @version: HMM_DEV_VERSION
  * @pfns_virtual: the opener had no CAP_SYS_ADMIN (in the first user namespace,
  *	as for /proc/PID/pagemap): entries carry virtual page numbers
- * @dead: the address space is gone; no more changes are counted
+ * @dead: the address space is gone, which was the last change that is counted
+ *	in @started; it has no record
  * @head: records written
  * @readable: the file is readable, until HMM_DEV_ARM or HMM_DEV_CLEAR
  * @waiting: changes that wait for an acknowledgement just now

@@ -44,6 +44,9 @@ static void gone(struct hmm_listener *listener)
 	struct hmm_file *f = container_of(listener, struct hmm_file, listener);
 
 	WRITE_ONCE(f->ring.shared->dead, 1);
+	/* A change of everything, whose end nobody will see. */
+	smp_store_release(&f->ring.shared->started,
+			  f->ring.shared->started + 1);
 	wake_up_all(&f->ring.wq);
 	dev_hold_gone(f);
 }

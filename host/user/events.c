@@ -94,7 +94,8 @@ static bool drain(struct mm_struct *mm)
 		hmm_advance(&mm->hmm, consumed);
 		WRITE_ONCE(ev->failed, ret);
 	}
-	work = ev->head != ev->tail;
+	/* Whoever makes a change may be waiting although no mirror is told. */
+	work = ev->head != ev->tail || (mm->src->waits && ev->taken != taken);
 	/*
 	 * The watcher sleeps on when the record that was to wake it is gone
 	 * before it looks, and the next one would be silent.  Or it was in no
@@ -104,9 +105,14 @@ static bool drain(struct mm_struct *mm)
 		work = !mm->src->ops->arm(mm->src, hmm_wants_records(hmm));
 	pthread_mutex_unlock(&ev->drain_lock);
 	if (ret) {
-		pr_err("hmm: source %s failed (%s): changes can't be seen any "
-		       "more, the mm is dead; detach and attach again",
-		       mm->src->ops->name, strerror(-ret));
+		if (ret == -ESRCH)
+			pr_info("hmm: the process has ended or executes "
+				"another program: its mm is dead");
+		else
+			pr_err("hmm: source %s failed (%s): changes can't be "
+			       "seen any more, the mm is dead; detach and "
+			       "attach again",
+			       mm->src->ops->name, strerror(-ret));
 		hmm_kill(&mm->hmm);
 		work = true;
 	}
@@ -192,6 +198,28 @@ bool hmm_host_sync(struct hmm *hmm)
 
 /* ---- The watcher -------------------------------------------------------- */
 
+/* How far the mirrors will have been told once pending is empty up to until. */
+struct goal {
+	unsigned int until;
+	uint64_t consumed, position;
+};
+
+static struct goal next_goal(const struct mm_struct *mm)
+{
+	return (struct goal){
+		.until = mm->events.tail,
+		.consumed = mm->hmm.consumed,
+		.position = mm->src->position,
+	};
+}
+
+static void reached(struct mm_struct *mm, const struct goal *goal)
+{
+	__atomic_store_n(&mm->events.told, goal->consumed, __ATOMIC_RELEASE);
+	if (mm->src->waits)
+		mm->src->ops->told(mm->src, goal->position);
+}
+
 /*
  * Run the callbacks for what was taken, and say how far they have been told.
  * If changes come fast enough there is always more: so say it each time that
@@ -201,24 +229,22 @@ static void tell(struct mm_struct *mm)
 {
 	struct hmm_events *ev = &mm->events;
 	struct hmm_update update;
-	unsigned int until;
-	uint64_t consumed;
+	struct goal goal;
 
 	pthread_mutex_lock(&ev->drain_lock);
-	until = ev->tail;
-	consumed = mm->hmm.consumed;
+	goal = next_goal(mm);
 	while (ev->head != ev->tail) {
 		update = ev->pending[ev->head++ % HMM_PENDING];
 		pthread_mutex_unlock(&ev->drain_lock);
 		hmm_mirrors_sync(&mm->hmm, &update);
 		pthread_mutex_lock(&ev->drain_lock);
-		if (ev->head != until)
+		if (ev->head != goal.until)
 			continue;
-		__atomic_store_n(&ev->told, consumed, __ATOMIC_RELEASE);
-		until = ev->tail;
-		consumed = mm->hmm.consumed;
+		reached(mm, &goal);
+		goal = next_goal(mm);
 	}
-	__atomic_store_n(&ev->told, mm->hmm.consumed, __ATOMIC_RELEASE);
+	goal = next_goal(mm);
+	reached(mm, &goal);
 	pthread_mutex_unlock(&ev->drain_lock);
 }
 
@@ -242,7 +268,7 @@ static bool may_sleep(struct mm_struct *mm)
 /*
  * To be woken at each change costs the one who makes it several times what the
  * change does.  So only the first after a pause wakes us; those that follow it
- * are taken together, QUIET_NS later.
+ * are taken together, QUIET_NS later.  Unless it waits for us anyway.
  */
 static int wait_for_work(struct mm_struct *mm, struct pollfd fds[2], bool busy)
 {
@@ -252,7 +278,7 @@ static int wait_for_work(struct mm_struct *mm, struct pollfd fds[2], bool busy)
 	if (!hmm_own_fd_valid(&mm->events.kicks[0]))
 		return -1;
 	fds[0].revents = 0;
-	if (busy && mm->src->ops->arm)
+	if (busy && mm->src->ops->arm && !mm->src->waits)
 		return ppoll(&fds[1], 1, &quiet, NULL);
 	ret = poll(fds, 2, may_sleep(mm) ? LOOK_MS : 0);
 	return (fds[0].revents | fds[1].revents) & POLLNVAL ? -1 : ret;
@@ -280,6 +306,11 @@ static void *watcher(void *arg)
 	uint64_t consumed;
 	bool busy = false;
 
+	if (mm->src->waits) {
+		tell(mm);
+		WRITE_ONCE(ev->watching, true);
+		wake_up_all(&ev->wq);
+	}
 	while (!__atomic_load_n(&ev->stop, __ATOMIC_ACQUIRE)) {
 		if (READ_ONCE(ev->failed))
 			fds[0].fd = -1;
@@ -421,6 +452,11 @@ int hmm_events_start(struct mm_struct *mm)
 	}
 	pthread_setname_np(ev->watcher, "hmm-watcher");
 	pthread_setname_np(ev->barrier, "hmm-barrier");
+	/* Changes begin to wait only then, and who attached relies on it. */
+	while (mm->src->waits &&
+	       !wait_event_timeout(ev->wq, READ_ONCE(ev->watching),
+				   HMM_RANGE_DEFAULT_TIMEOUT))
+		;
 out:
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret)
@@ -432,6 +468,11 @@ bool hmm_events_stop(struct mm_struct *mm)
 {
 	struct hmm_events *ev = &mm->events;
 
+	if (mm->src->waits) {
+		pthread_mutex_lock(&ev->drain_lock);
+		mm->src->ops->let_go(mm->src);
+		pthread_mutex_unlock(&ev->drain_lock);
+	}
 	__atomic_store_n(&ev->stop, true, __ATOMIC_RELEASE);
 	kick(mm);
 	wake_up_all(&ev->wq);

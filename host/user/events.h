@@ -29,7 +29,8 @@ struct hmm_events {
 	bool armed;              /* the watcher sleeps until a record */
 	uint64_t counts[HMM_CHANGE_KIND_MAX];
 	uint64_t barriers;
-	int failed; /* the source's errno once it has failed */
+	int failed;    /* the source's errno once it has failed */
+	bool watching; /* the watcher has looked for the first time */
 
 	pthread_t watcher;
 	struct hmm_own_fd kicks[2]; /* a pipe: there is work for the watcher */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * fault.c - fault pages of this process in
+ * fault.c - fault pages in: by the source, if it can, else this process's
  */
 #include <signal.h>
 #include <string.h>
@@ -197,8 +197,17 @@ int hmm_host_fault(struct mm_struct *mm, const struct hmm_vma *vma,
 		   unsigned long start, unsigned long end, bool write,
 		   bool block)
 {
+	struct hmm_source *src = mm->src;
+	int ret;
+
 	if (write && !(vma->flags & HMM_VMA_WRITE))
 		return -EPERM;
+	if (src->ops->fault) {
+		ret = src->ops->fault(src, start, end, write, block);
+		if (ret == -EAGAIN)
+			mmap_read_unlock(mm);
+		return ret;
+	}
 	return block ? populate(start, end, write)
 		     : fault_nowait(mm, start, end, write);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * mm.c - attach to this process, hold on to it, let go; and fork
+ * mm.c - attach to a process, hold on to it, let go; and fork
  */
 #include <stdio.h>
 #include <string.h>
@@ -272,30 +272,52 @@ static const char *what_to_do(int error)
 	}
 }
 
+/* Another process, or changes that wait: not to be shared. */
+static bool is_special(const struct hmm_attach_opts *opts)
+{
+	return opts->pidfd || opts->wait;
+}
+
+static const char *special_wish(const struct hmm_attach_opts *opts)
+{
+	return opts->pidfd ? "watch another process" : "make changes wait";
+}
+
+static int source_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
+			 const struct hmm_attach_opts *opts, char *why,
+			 size_t size)
+{
+	const struct hmm_attach_to to = { opts->pidfd, opts->wait };
+
+	return is_special(opts) ? ops->attach_to(&mm->src, &to, why, size)
+				: ops->attach(&mm->src, why, size);
+}
+
 static int mm_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
-		     bool private_files, char *why, size_t size)
+		     const struct hmm_attach_opts *opts, char *why, size_t size)
 {
 	int ret;
 
 	/* After a fork that pthread_atfork() did not see, too. */
 	hmm_events_forget_self();
 	mm->forked = false;
-	mm->private_files = private_files;
+	mm->private_files = opts->private_files;
+	mm->shared = !is_special(opts);
 	ret = make_alive(mm);
 	if (ret)
 		goto out;
-	ret = hmm_pagemap_open(mm);
+	ret = source_attach(mm, ops, opts, why, size);
 	if (ret)
 		goto out_alive;
-	ret = ops->attach(&mm->src, why, size);
+	ret = hmm_pagemap_open(mm);
 	if (ret)
-		goto out_pagemap;
+		goto out_source;
 	hmm_init(&mm->hmm, mm, mm->src->started);
 	pthread_rwlock_init(&mm->mmap_lock, NULL);
 	hmm_faulter_init(&mm->faulter);
 	ret = hmm_events_start(mm);
 	if (ret)
-		goto out_source;
+		goto out_pagemap;
 	hmm_vmas_open(mm);
 
 	pthread_mutex_lock(&registry);
@@ -304,11 +326,11 @@ static int mm_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
 	pthread_mutex_unlock(&registry);
 	return 0;
 
+out_pagemap:
+	hmm_pagemap_close(mm);
 out_source:
 	ops->detach(mm->src);
 	mm->src = NULL;
-out_pagemap:
-	hmm_pagemap_close(mm);
 out_alive:
 	munmap((void *)mm->alive, PAGE_SIZE);
 out:
@@ -323,8 +345,8 @@ static struct mm_struct *find_attached(const struct hmm_source_ops *ops)
 
 	pthread_mutex_lock(&registry);
 	for (mm = mms; mm; mm = mm->next)
-		if (mm->attached && !mm->forked && mm->src->ops == ops &&
-		    !READ_ONCE(mm->hmm.dead))
+		if (mm->attached && !mm->forked && mm->shared &&
+		    mm->src->ops == ops && !READ_ONCE(mm->hmm.dead))
 			break;
 	if (mm) {
 		mm->attached++;
@@ -347,13 +369,22 @@ static int register_fork(void)
 }
 
 static int attach_source(struct mm_struct **mmp,
-			 const struct hmm_source_ops *ops, bool private_files,
-			 char *why, size_t size)
+			 const struct hmm_source_ops *ops,
+			 const struct hmm_attach_opts *opts, char *why,
+			 size_t size)
 {
-	struct mm_struct *mm = find_attached(ops);
+	struct mm_struct *mm = NULL;
 	int ret;
 
 	*why = '\0';
+	if (is_special(opts) && !ops->attach_to) {
+		snprintf(why, size,
+			 "it can't %s; the source module can: load hmm.ko",
+			 special_wish(opts));
+		return -ENOTSUP;
+	}
+	if (!is_special(opts))
+		mm = find_attached(ops);
 	if (!mm) {
 		ret = register_fork();
 		if (!ret) {
@@ -364,7 +395,7 @@ static int attach_source(struct mm_struct **mmp,
 			snprintf(why, size, "%s", strerror(-ret));
 			return ret;
 		}
-		ret = mm_attach(mm, ops, private_files, why, size);
+		ret = mm_attach(mm, ops, opts, why, size);
 		if (ret)
 			return ret;
 	}
@@ -372,29 +403,60 @@ static int attach_source(struct mm_struct **mmp,
 	return 0;
 }
 
-int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *opts)
+/*
+ * What the caller knows of the options, and zeroes for the rest.  What it knows
+ * beyond ours must be zeroes.
+ */
+static int read_opts(struct hmm_attach_opts *opts,
+		     const struct hmm_attach_opts *from)
 {
-	const struct hmm_source_ops *const *ops;
-	const char *name = NULL;
-	char why[256];
-	int ret;
+	size_t i, size = from ? from->size : 0;
 
-	if (!mmp || (opts && opts->size < sizeof(*opts)))
+	*opts = (struct hmm_attach_opts){ .size = sizeof(*opts) };
+	if (!from)
+		return 0;
+	if (size < sizeof(size))
 		return -EINVAL;
-	if (opts)
-		name = opts->source;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	for (i = sizeof(*opts); i < size; i++)
+		if (((const unsigned char *)from)[i])
+			return -E2BIG;
+	memcpy(opts, from, size < sizeof(*opts) ? size : sizeof(*opts));
+	return opts->pidfd < 0 ? -EBADF : 0;
+}
+
+static const char *source_name(const struct hmm_attach_opts *opts)
+{
+	const char *name = opts->source;
+
 	if (!name)
 		name = secure_getenv("HMM_SOURCE");
-	if (name && (!*name || !strcmp(name, "auto")))
-		name = NULL;
+	return name && *name && strcmp(name, "auto") ? name : NULL;
+}
+
+int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *from)
+{
+	const struct hmm_source_ops *const *ops;
+	struct hmm_attach_opts opts;
+	char why[256] = "";
+	const char *name;
+	int ret;
+
+	if (!mmp)
+		return -EINVAL;
+	ret = read_opts(&opts, from);
+	if (ret)
+		return ret;
+	name = source_name(&opts);
 
 	pthread_mutex_lock(&attaching);
 	ret = name ? -ENOENT : -ENOTSUP;
 	for (ops = hmm_sources; *ops; ops++) {
-		if (name && strcmp(name, (*ops)->name))
+		if (name ? strcmp(name, (*ops)->name)
+			 : is_special(&opts) && !(*ops)->attach_to)
 			continue;
-		ret = attach_source(mmp, *ops, opts && opts->private_files, why,
-				    sizeof(why));
+		ret = attach_source(mmp, *ops, &opts, why, sizeof(why));
 		if (!ret || name)
 			break;
 		pr_info("hmm: source %s can't be used: %s", (*ops)->name, why);
@@ -402,14 +464,16 @@ int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *opts)
 	pthread_mutex_unlock(&attaching);
 	if (!ret)
 		return 0;
-	if (ret == -ENOENT && !*ops)
+	if (name && !*ops)
 		pr_warn("hmm: there is no source \"%s\"", name);
 	else if (name)
 		pr_warn("hmm: source %s can't be used: %s", name, why);
+	else if (is_special(&opts))
+		pr_warn("hmm: can't %s: %s", special_wish(&opts), why);
 	else
 		pr_warn("hmm: no source can be used; the last one says: %s",
 			why);
-	return name ? ret : -ENOTSUP;
+	return name || is_special(&opts) ? ret : -ENOTSUP;
 }
 
 /* ---- Detach ------------------------------------------------------------- */
@@ -494,12 +558,13 @@ int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info)
 		.source = mm->src->ops->name,
 		.mechanism = mm->src->mechanism,
 		.misses = mm->src->ops->misses,
-		.level = mm->src->ops->level,
+		.level = mm->src->waits ? 3 : mm->src->ops->level,
 		.pfns_virtual = mm->pfns_virtual,
 		.dead = READ_ONCE(mm->hmm.dead),
 		/* told first: it may then only seem further behind than it is. */
 		.told = hmm_load_acquire(&ev->told),
 		.barriers = READ_ONCE(ev->barriers),
+		.late = mm->src->late ? READ_ONCE(*mm->src->late) : 0,
 	};
 	info->started = hmm_load_acquire(mm->hmm.started);
 	pthread_mutex_lock(&ev->drain_lock);
@@ -512,6 +577,7 @@ int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info)
 
 int hmm_source_query(unsigned int index, struct hmm_source_info *info)
 {
+	const struct hmm_attach_opts opts = { .size = sizeof(opts) };
 	const struct hmm_source_ops *ops;
 	struct mm_struct *mm = NULL;
 	unsigned int i;
@@ -530,7 +596,7 @@ int hmm_source_query(unsigned int index, struct hmm_source_info *info)
 		.level = ops->level,
 	};
 	pthread_mutex_lock(&attaching);
-	info->error = attach_source(&mm, ops, false, info->reason,
+	info->error = attach_source(&mm, ops, &opts, info->reason,
 				    sizeof(info->reason));
 	pthread_mutex_unlock(&attaching);
 	if (!info->error)

@@ -12,7 +12,7 @@
 #include "vma.h"
 
 /*
- * struct mm_struct - this process, seen through one source
+ * struct mm_struct - a process, this one or another, seen through one source
  *
  * The memory of an mm is never given back, only used again: a late call with
  * an mm that was detached finds it dead, not freed.
@@ -28,6 +28,7 @@ struct mm_struct {
 	unsigned int attached;
 	unsigned int pins;
 	bool freeing;
+	bool shared; /* by all who attach to the same */
 	struct hmm_source *src;
 
 	/* Zeroed by the kernel in a fork's child: MADV_WIPEONFORK. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * pagemap.c - read this process's page table from /proc/self/pagemap
+ * pagemap.c - read a page table: from the source, if it can, else this
+ * process's from /proc/self/pagemap
  */
 #include <fcntl.h>
 #include <string.h>
@@ -50,6 +51,13 @@ int hmm_pagemap_open(struct mm_struct *mm)
 	unsigned long addr = (unsigned long)&probe & PAGE_MASK;
 	int ret;
 
+	mm->no_ksm_at = ~0ull;
+	mm->shared_at = ~0ull;
+	mm->ksm = HMM_NO_FD;
+	mm->pagemap = HMM_NO_FD;
+	mm->pfns_virtual = mm->src->pfns_virtual;
+	if (mm->src->ops->read)
+		return 0;
 	ret = hmm_own_fd_set(&mm->pagemap,
 			     open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
 	if (ret)
@@ -62,8 +70,6 @@ int hmm_pagemap_open(struct mm_struct *mm)
 	/* Without CAP_SYS_ADMIN the pfn of this very stack page reads as 0. */
 	mm->pfns_virtual = !(entry & PM_PFN);
 	/* A kernel without KSM has no such file. */
-	mm->no_ksm_at = ~0ull;
-	mm->shared_at = ~0ull;
 	hmm_own_fd_set(&mm->ksm, open("/sys/kernel/mm/ksm/pages_shared",
 				      O_RDONLY | O_CLOEXEC));
 	return 0;
@@ -220,6 +226,8 @@ int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
 	unsigned long stop;
 	int ret;
 
+	if (mm->src->ops->read)
+		return mm->src->ops->read(mm->src, start, end, cpu);
 	/* Entries are converted while they are still in the cache. */
 	for (; start < end; start = stop) {
 		unsigned long n = (end - start) >> PAGE_SHIFT;

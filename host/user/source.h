@@ -42,6 +42,17 @@ struct hmm_event {
 };
 
 struct hmm_source;
+struct hmm_vma;
+
+/**
+ * struct hmm_attach_to - what only some sources can do
+ * @pidfd: of another process, 0 for the calling one
+ * @wait: changes wait until the mirrors were told
+ */
+struct hmm_attach_to {
+	int pidfd;
+	bool wait;
+};
 
 typedef void (*hmm_event_fn)(void *ctx, const struct hmm_event *event);
 
@@ -61,6 +72,10 @@ struct hmm_source_ops {
 	 * (what is missing, what to do) if this fails.  0 or -errno.
 	 */
 	int (*attach)(struct hmm_source **srcp, char *why, size_t size);
+	/* The same to something else.  NULL if it can't. */
+	int (*attach_to)(struct hmm_source **srcp,
+			 const struct hmm_attach_to *to, char *why,
+			 size_t size);
 	void (*detach)(struct hmm_source *src);
 	/*
 	 * In a fork's child: close what the child inherited, without touching
@@ -74,7 +89,8 @@ struct hmm_source_ops {
 	 * the counter's value up to which this and earlier calls did.  Lost
 	 * records are one event over everything (kind HMM_CHANGE_LOST).  Called
 	 * under the host's drain lock; neither sleeps nor calls the library.
-	 * 0; -errno if the source has failed: nothing it says counts any more.
+	 * 0; -ESRCH if the address space is gone; another -errno if the source
+	 * has failed: nothing it says counts any more.
 	 */
 	int (*drain)(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 		     uint64_t *consumed);
@@ -104,6 +120,27 @@ struct hmm_source_ops {
 	 */
 	int (*cover)(struct hmm_source *src, unsigned long start,
 		     unsigned long end);
+
+	/*
+	 * With attach_to's wait: the mirrors were told of all that drain had
+	 * handed on when position was that.  Changes wait from the first call
+	 * on, until let_go.  Under the drain lock; told by the watcher alone,
+	 * whose own changes don't wait.
+	 */
+	void (*told)(struct hmm_source *src, uint64_t position);
+	void (*let_go)(struct hmm_source *src);
+
+	/*
+	 * What hmm_host_vma(), hmm_host_read() and hmm_host_fault() are, but
+	 * that fault leaves the mmap lock alone whatever it says.  All or none;
+	 * without them /proc/self and madvise() do it.
+	 */
+	int (*vma)(struct hmm_source *src, unsigned long addr,
+		   struct hmm_vma *vma);
+	int (*read)(struct hmm_source *src, unsigned long start,
+		    unsigned long end, uint64_t *cpu);
+	int (*fault)(struct hmm_source *src, unsigned long start,
+		     unsigned long end, bool write, bool block);
 };
 
 /* The public part of a source; the source's own struct begins with it. */
@@ -112,6 +149,10 @@ struct hmm_source {
 	const char *mechanism;   /* how it is attached, in a few words */
 	const uint64_t *started; /* the counter */
 	int event_fd;            /* polls readable when there are records */
+	uint64_t position;       /* of drain, for told */
+	bool waits;              /* attached with attach_to's wait */
+	const uint64_t *late;    /* with waits: changes that waited in vain */
+	bool pfns_virtual;       /* read's entries have no pfns */
 };
 
 /* All of them, best first; ends with NULL. */

@@ -2,53 +2,25 @@
 /*
  * source_module.c - learn of every change from hmm.ko, through /dev/hmm
  *
- * Starts and ends, of this address space alone, in the order in which they
+ * Starts and ends, of one address space alone, in the order in which they
  * were made: nothing is ever open whose end nobody tells, and no barrier is
  * needed.  What is mapped stays if the descriptor is closed under our feet;
  * only losing records is then the end.
  */
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
-#include "hmm_dev.h"
-#include "source.h"
+#include "source_module.h"
 
 #define RING_SIZE (HMM_DEV_RECORDS * sizeof(struct hmm_dev_record))
 #define MAP_SIZE (HMM_DEV_RING_OFFSET + RING_SIZE)
-
-struct module_source {
-	struct hmm_source src;
-	const struct hmm_dev_shared *shared;
-	const struct hmm_dev_record *ring;
-	dev_t rdev;
-
-	/* Records taken, and starts among them. */
-	uint64_t taken, consumed;
-	bool announced;
-
-	/* Changes that were handed on and have not ended. */
-	struct {
-		uint64_t start, end;
-	} open[HMM_DEV_CHANGES];
-	unsigned int nr_open;
-};
 
 struct sink {
 	hmm_event_fn fn;
 	void *ctx;
 };
-
-static struct module_source *to_module(struct hmm_source *src)
-{
-	return (struct module_source *)src;
-}
 
 /* ---- Taking records ----------------------------------------------------- */
 
@@ -168,6 +140,9 @@ static int module_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 		ioctl(src->event_fd, HMM_DEV_CLEAR);
 	/* Pairs with the release after the record was written. */
 	head = __atomic_load_n(&s->shared->head, __ATOMIC_ACQUIRE);
+	/* Seen dead with all that was counted before: it says so first. */
+	if (__atomic_load_n(&s->shared->dead, __ATOMIC_ACQUIRE))
+		return -ESRCH;
 	if (!s->announced)
 		announce(s, &sink);
 	while (!ret && (int64_t)(head - s->taken) > 0) {
@@ -185,6 +160,7 @@ static int module_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 		s->taken++;
 	}
 	*consumed = s->consumed;
+	src->position = s->taken;
 	return ret;
 }
 
@@ -196,39 +172,31 @@ static bool module_arm(struct hmm_source *src, bool soon)
 	return !ioctl(src->event_fd, HMM_DEV_ARM, &to_module(src)->taken);
 }
 
+/* ---- Changes that wait -------------------------------------------------- */
+
+static void module_told(struct hmm_source *src, uint64_t position)
+{
+	struct module_source *s = to_module(src);
+
+	if (s->over)
+		return;
+	if (!s->holds)
+		ioctl(src->event_fd, HMM_DEV_HOLD, HMM_RANGE_DEFAULT_TIMEOUT);
+	s->holds = true;
+	ioctl(src->event_fd, HMM_DEV_ACK, position);
+}
+
+static void module_let_go(struct hmm_source *src)
+{
+	to_module(src)->over = true;
+	ioctl(src->event_fd, HMM_DEV_HOLD, 0);
+}
+
 /* ---- Life --------------------------------------------------------------- */
 
-static int open_device(struct module_source *s, char *why, size_t size)
-{
-	struct stat st;
-	int ret;
-
-	s->src.event_fd = open("/dev/hmm", O_RDONLY | O_CLOEXEC);
-	if (s->src.event_fd >= 0 && !fstat(s->src.event_fd, &st)) {
-		s->rdev = st.st_rdev;
-		return 0;
-	}
-	ret = -errno;
-	if (ret == -ENOENT || ret == -ENXIO || ret == -ENODEV)
-		snprintf(why, size, "no /dev/hmm: load hmm.ko");
-	else
-		snprintf(why, size, "/dev/hmm: %s%s", strerror(-ret),
-			 ret == -EMFILE ? ": raise RLIMIT_NOFILE" : "");
-	return ret;
-}
-
-/* The number may be another file's by now. */
-static void close_device(struct module_source *s)
-{
-	struct stat st;
-
-	if (s->src.event_fd >= 0 && !fstat(s->src.event_fd, &st) &&
-	    S_ISCHR(st.st_mode) && st.st_rdev == s->rdev)
-		close(s->src.event_fd);
-	s->src.event_fd = -1;
-}
-
-static int module_attach(struct hmm_source **srcp, char *why, size_t size)
+static int module_attach_to(struct hmm_source **srcp,
+			    const struct hmm_attach_to *to, char *why,
+			    size_t size)
 {
 	struct module_source *s = calloc(1, sizeof(*s));
 	void *map;
@@ -238,7 +206,8 @@ static int module_attach(struct hmm_source **srcp, char *why, size_t size)
 		return -ENOMEM;
 	s->src.ops = &hmm_source_module;
 	s->src.mechanism = "hmm.ko, by /dev/hmm";
-	ret = open_device(s, why, size);
+	s->src.waits = to->wait;
+	ret = module_open(s, to->pidfd, why, size);
 	if (ret)
 		goto out;
 	map = mmap(NULL, MAP_SIZE, PROT_READ, MAP_SHARED, s->src.event_fd, 0);
@@ -264,17 +233,27 @@ static int module_attach(struct hmm_source **srcp, char *why, size_t size)
 			 strerror(-ret));
 		goto out_map;
 	}
+	s->src.position = s->taken;
 	s->src.started = (const uint64_t *)&s->shared->started;
+	s->src.late = (const uint64_t *)&s->shared->late;
+	s->src.pfns_virtual = s->shared->pfns_virtual;
 	*srcp = &s->src;
 	return 0;
 
 out_map:
 	munmap(map, MAP_SIZE);
 out_device:
-	close_device(s);
+	module_close(s);
 out:
 	free(s);
 	return ret;
+}
+
+static int module_attach(struct hmm_source **srcp, char *why, size_t size)
+{
+	const struct hmm_attach_to self = { 0 };
+
+	return module_attach_to(srcp, &self, why, size);
 }
 
 static void module_detach(struct hmm_source *src)
@@ -282,7 +261,7 @@ static void module_detach(struct hmm_source *src)
 	struct module_source *s = to_module(src);
 
 	munmap((void *)s->shared, MAP_SIZE);
-	close_device(s);
+	module_close(s);
 	free(s);
 }
 
@@ -291,7 +270,7 @@ static void module_forked(struct hmm_source *src)
 {
 	struct module_source *s = to_module(src);
 
-	close_device(s);
+	module_close(s);
 	/* If it fails the parent's pages stay, which nobody looks at. */
 	(void)mmap((void *)s->shared, MAP_SIZE, PROT_READ,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -302,8 +281,14 @@ const struct hmm_source_ops hmm_source_module = {
 	.misses = "",
 	.level = 2,
 	.attach = module_attach,
+	.attach_to = module_attach_to,
 	.detach = module_detach,
 	.forked = module_forked,
 	.drain = module_drain,
 	.arm = module_arm,
+	.told = module_told,
+	.let_go = module_let_go,
+	.vma = module_vma,
+	.read = module_read,
+	.fault = module_fault,
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * vma.c - look up vmas of this process
+ * vma.c - look up vmas: by the source, if it can, else this process's
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -159,6 +159,8 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 	struct found f;
 	int ret = -ENOTTY;
 
+	if (mm->src->ops->vma)
+		return mm->src->ops->vma(mm->src, addr, vma);
 	if (mm->vmas.maps.fd >= 0)
 		ret = query(mm->vmas.maps.fd, addr, &f);
 	if (ret == -ENOTTY)
@@ -243,7 +245,9 @@ void hmm_vmas_open(struct mm_struct *mm)
 	unsigned int i;
 	int fd;
 
-	*v = (struct hmm_vmas){ 0 };
+	*v = (struct hmm_vmas){ .maps.fd = -1 };
+	if (mm->src->ops->vma)
+		return;
 	/* Without it there is a slower way. */
 	hmm_own_fd_set(&v->maps, open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
 	for (i = 0; i < sizeof(paths) / sizeof(*paths); i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* vma.h - look up vmas of this process */
+/* vma.h - look up vmas */
 #ifndef HMM_VMA_H
 #define HMM_VMA_H
 

@@ -57,8 +57,9 @@ echo 8 >/proc/sys/vm/nr_hugepages
 module=$1/tests/qemu/module.sh
 run modules-load 60 sh "$module" "$kernel/modules" "$O" load
 unit_tests module dev_hmm dev_hold
-unit_tests module source_module driver_loop rules kinds fork mapped_later \
-	dmirror kernel_api
+unit_tests module source_module driver_loop other_process rules kinds fork \
+	known_vma mapped_later dmirror dmirror_life dmirror_churn told \
+	bad_input closed kernel_api
 run device-memory 300 env HMM_TEST_SLOW=1 "$O/tests/device_memory"
 run hmm-tests 300 sh "$1/tests/qemu/self_test.sh" "$O"
 run modules 300 sh "$module" "$kernel/modules" "$O" use_and_unload

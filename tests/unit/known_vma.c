@@ -203,6 +203,10 @@ static void ksm_is_noticed(void **state)
 	bool promised;
 
 	(void)state;
+	if (source_is(mm, "module")) {
+		print_message("skip: this source need not guess\n");
+		skip();
+	}
 	memset(same, 1, 2 * PAGE);
 	if (!may_write(p)) {
 		print_message("skip: swap or KSM is in use already\n");
