@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,15 +14,12 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define AGENT_NICE 10
 #define AGENT_STACK (512 << 10)
 /* How long exit() waits for the last counters; it takes some ms. */
 #define EXIT_PATIENCE_MS 1000
-#define MAX_ATTEMPTS 100
 
 static struct agent agent = { .spans.lock = PTHREAD_MUTEX_INITIALIZER };
 static char session_path[64];
@@ -32,78 +28,6 @@ static uint32_t slot_index;
 static int lock_fd; /* in the agent's own descriptor table */
 static pid_t owner; /* 0: nothing runs here, as in a fork's child */
 static uint32_t finished;
-
-uint64_t agent_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-static void futex_wait_while(uint32_t *word, uint32_t value, unsigned int ms)
-{
-	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
-
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &ts, NULL, 0);
-}
-
-static void futex_set(uint32_t *word)
-{
-	__atomic_store_n(word, 1, __ATOMIC_RELEASE);
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 0x7fffffff, NULL, NULL, 0);
-}
-
-bool agent_stopping(struct agent *a)
-{
-	return __atomic_load_n(&a->stop, __ATOMIC_ACQUIRE);
-}
-
-void agent_sleep(struct agent *a, unsigned int ms)
-{
-	futex_wait_while(&a->stop, 0, ms);
-}
-
-bool agent_again(struct agent *a, int ret)
-{
-	static unsigned int attempts;
-
-	if (ret != -EAGAIN || agent_stopping(a) || attempts++ == MAX_ATTEMPTS)
-		return false;
-	agent_sleep(a, 2);
-	return true;
-}
-
-static void set_state(enum session_state state)
-{
-	__atomic_store_n(&agent.slot->state, state, __ATOMIC_RELEASE);
-}
-
-void agent_publish_mm(struct agent *a)
-{
-	struct hmm_mm_info info = { .size = sizeof(info) };
-	struct session_slot *slot = a->slot;
-
-	if (hmm_mm_query(a->mm, &info) || info.dead)
-		return;
-	memcpy(slot->changes, info.changes, sizeof(slot->changes));
-	slot->barriers = info.barriers;
-	slot->end_ns = agent_now();
-}
-
-static void describe_mm(void)
-{
-	struct hmm_mm_info info = { .size = sizeof(info) };
-	struct session_slot *slot = agent.slot;
-
-	hmm_mm_query(agent.mm, &info);
-	snprintf(slot->source, sizeof(slot->source), "%s", info.source);
-	snprintf(slot->mechanism, sizeof(slot->mechanism), "%s",
-		 info.mechanism);
-	snprintf(slot->misses, sizeof(slot->misses), "%s", info.misses);
-	slot->level = info.level;
-	slot->pfns_virtual = info.pfns_virtual;
-}
 
 /* The program's stderr is not ours: the last complaint is the reason. */
 static void keep_reason(enum hmm_log_level level, const char *line)
@@ -170,18 +94,10 @@ static int host(void)
 	while (agent_again(&agent, ret));
 	if (ret)
 		return ret;
-	describe_mm();
+	agent_describe_mm(&agent);
 	/* Only now: who notifies the library must not wait for its turn. */
 	setpriority(PRIO_PROCESS, gettid(), AGENT_NICE);
-	agent.slot->reason[0] = '\0';
-	set_state(SESSION_LIVE);
-	ret = agent.header->watch ? agent_run_watch(&agent)
-				  : agent_run_device(&agent);
-	if (ret)
-		return ret;
-	agent_publish_mm(&agent);
-	set_state(SESSION_DONE);
-	return 0;
+	return agent_run(&agent);
 }
 
 static void *agent_thread(void *unused)
@@ -192,9 +108,9 @@ static void *agent_thread(void *unused)
 	ret = host();
 	if (ret) {
 		agent.slot->error = ret;
-		set_state(SESSION_FAILED);
+		agent_set_state(&agent, SESSION_FAILED);
 	}
-	futex_set(&finished);
+	agent_futex_set(&finished);
 	return unused;
 }
 
@@ -291,7 +207,7 @@ __attribute__((constructor)) static void agent_begin(void)
 	prctl(PR_GET_NAME, agent.slot->comm);
 	agent.slot->start_ns = agent_now();
 	agent.slot->end_ns = agent.slot->start_ns;
-	set_state(SESSION_CLAIMED);
+	agent_set_state(&agent, SESSION_CLAIMED);
 	/*
 	 * Before the library's own: it shall find owner as it should be, and
 	 * handlers run in this order in the child.
@@ -299,7 +215,7 @@ __attribute__((constructor)) static void agent_begin(void)
 	pthread_atfork(NULL, fork_parent, fork_child);
 	agent.slot->error = start_thread();
 	if (agent.slot->error)
-		set_state(SESSION_FAILED);
+		agent_set_state(&agent, SESSION_FAILED);
 }
 
 /*
@@ -313,9 +229,9 @@ __attribute__((destructor)) static void agent_end(void)
 	/* Nor is it worth to wait for a mirror that is only being made. */
 	if (owner != getpid() || agent.slot->state != SESSION_LIVE)
 		return;
-	futex_set(&agent.stop);
+	agent_futex_set(&agent.stop);
 	deadline = agent_now() + EXIT_PATIENCE_MS * 1000000ull;
 	while (!__atomic_load_n(&finished, __ATOMIC_ACQUIRE) &&
 	       agent_now() < deadline)
-		futex_wait_while(&finished, 0, EXIT_PATIENCE_MS);
+		agent_futex_wait(&finished, 0, EXIT_PATIENCE_MS);
 }

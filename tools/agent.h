@@ -7,6 +7,9 @@
  * finds no descriptor that it did not open, may close all that it likes, and
  * its children inherit nothing.  The agent's threads take no signals, never
  * write the program's memory, and never touch its standard streams.
+ *
+ * With the source module an agent can also be outside, a thread of the command
+ * (remote.c): then it is in nobody's way, and no program is too strange for it.
  */
 #ifndef HMM_TOOLS_AGENT_H
 #define HMM_TOOLS_AGENT_H
@@ -14,6 +17,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "dmirror.h"
 #include "hmm.h"
@@ -33,18 +37,20 @@ struct agent_spans {
  * struct agent - there is one a process
  * @header: settings; @slot: where this process reports
  * @mm: attached
- * @stop: futex; set when the program exits
+ * @pid: whose memory it is; 0 if the agent is inside
+ * @stop: futex; set when the program exits, or its memory is gone
  * @spans: for agent_vmas_near()
  */
 struct agent {
 	const struct session_header *header;
 	struct session_slot *slot;
 	struct mm_struct *mm;
+	pid_t pid;
 	uint32_t stop;
 	struct agent_spans spans;
 };
 
-/* ---- agent.c ------------------------------------------------------------ */
+/* ---- agent_host.c ------------------------------------------------------- */
 
 uint64_t agent_now(void); /* CLOCK_MONOTONIC in ns */
 bool agent_stopping(struct agent *agent);
@@ -55,8 +61,18 @@ void agent_sleep(struct agent *agent, unsigned int ms);
  * one looks for a program to execute, which may find none.
  */
 bool agent_again(struct agent *agent, int ret);
-/* Copy what hmm_mm_query() says to the slot. */
+/* The name of a file below /proc/PID; returns path. */
+const char *agent_proc(const struct agent *agent, const char *file, char *path,
+		       size_t size);
+void agent_set_state(struct agent *agent, enum session_state state);
+/* Copy what hmm_mm_query() says to the slot: what changes, and what does not. */
 void agent_publish_mm(struct agent *agent);
+void agent_describe_mm(struct agent *agent);
+/* Do what the header says until the end.  0, or why not: -errno. */
+int agent_run(struct agent *agent);
+
+void agent_futex_wait(uint32_t *word, uint32_t value, unsigned int ms);
+void agent_futex_set(uint32_t *word);
 
 /* ---- agent_events.c ----------------------------------------------------- */
 

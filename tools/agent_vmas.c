@@ -97,11 +97,12 @@ void agent_vmas_refresh(struct agent *agent, struct agent_vmas *vmas)
 	struct maps_entry entry;
 	uint32_t nr = 0;
 	uint64_t cost;
+	char path[32];
 	FILE *f;
 
 	if (begin < vmas->due)
 		return;
-	f = fopen("/proc/self/maps", "re");
+	f = fopen(agent_proc(agent, "maps", path, sizeof(path)), "re");
 	if (!f)
 		return;
 	vmas->nr = 0;

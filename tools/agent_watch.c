@@ -183,37 +183,55 @@ static void cover(struct watch *watch)
 	watch->nr_covered = nr;
 }
 
-int agent_run_watch(struct agent *agent)
+static int watch_until_end(struct watch *watch)
 {
-	static struct watch watch = {
-		.mirror.ops = &watch_ops,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.filled = PTHREAD_COND_INITIALIZER,
-	};
+	struct agent *agent = watch->agent;
 	struct change change;
 	uint64_t due;
 	int ret;
 
-	watch.agent = agent;
-	watch.cover = agent->slot->level < 2;
 	mmap_write_lock(agent->mm);
-	ret = hmm_mirror_register(&watch.mirror, agent->mm);
+	ret = hmm_mirror_register(&watch->mirror, agent->mm);
 	mmap_write_unlock(agent->mm);
 	if (ret)
 		return ret;
 	for (;;) {
-		due = watch.vmas.due;
-		agent_vmas_refresh(agent, &watch.vmas);
-		if (watch.cover && watch.vmas.due != due)
-			cover(&watch);
+		due = watch->vmas.due;
+		agent_vmas_refresh(agent, &watch->vmas);
+		if (watch->cover && watch->vmas.due != due)
+			cover(watch);
 		agent_publish_mm(agent);
-		if (next_change(&watch, &change)) {
-			if (watch.cover)
-				uncover(&watch, &change);
-			report(&watch, &change);
+		if (next_change(watch, &change)) {
+			if (watch->cover)
+				uncover(watch, &change);
+			report(watch, &change);
 		} else if (agent_stopping(agent)) {
 			break;
 		}
 	}
-	return hmm_mirror_unregister(&watch.mirror);
+	return hmm_mirror_unregister(&watch->mirror);
+}
+
+int agent_run_watch(struct agent *agent)
+{
+	struct watch *watch = calloc(1, sizeof(*watch));
+	int ret;
+
+	if (!watch)
+		return -ENOMEM;
+	watch->mirror.ops = &watch_ops;
+	watch->agent = agent;
+	watch->cover = agent->slot->level < 2;
+	pthread_mutex_init(&watch->lock, NULL);
+	pthread_cond_init(&watch->filled, NULL);
+	ret = watch_until_end(watch);
+	/* The mirror is still registered if a callback did not return. */
+	if (ret == -ETIMEDOUT)
+		return ret;
+	pthread_cond_destroy(&watch->filled);
+	pthread_mutex_destroy(&watch->lock);
+	free(watch->vmas.vma);
+	free(watch->covered);
+	free(watch);
+	return ret;
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 /* Exit statuses; a command that hmm runs gives its own, as with env(1). */
 #define EXIT_USAGE 2
@@ -24,6 +25,9 @@ void cmd_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same and where to find help.  Returns EXIT_USAGE. */
 int cmd_usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* A process id, and nothing else?  *pid stays as it is if not. */
+bool cmd_parse_pid(const char *text, pid_t *pid);
 
 /* Does libhmm know a source of this name, available or not? */
 bool cmd_source_exists(const char *name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /* main.c - hmm: mirror, watch and inspect the memory of processes */
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,9 @@ static const char usage[] =
 	"  info       which notification sources this machine has, what each\n"
 	"             sees and does not see, and the limits that matter\n"
 	"  run        run a program while a software device uses its memory\n"
-	"  watch      run a program and print every change of its page table\n"
+	"  watch      run a program, or attach to one, and print every change "
+	"of\n"
+	"             its page table\n"
 	"  snapshot   what the page table of a process holds\n"
 	"\n"
 	"hmm COMMAND --help tells more, and hmm(1) everything.\n";
@@ -58,6 +61,19 @@ int cmd_usage_error(const char *fmt, ...)
 	va_end(ap);
 	fprintf(stderr, "Try '%s --help'.\n", cmd_name);
 	return EXIT_USAGE;
+}
+
+bool cmd_parse_pid(const char *text, pid_t *pid)
+{
+	char *end;
+	long value;
+
+	errno = 0;
+	value = strtol(text, &end, 10);
+	if (errno || *end || end == text || value <= 0 || value > INT_MAX)
+		return false;
+	*pid = value;
+	return true;
 }
 
 bool cmd_source_exists(const char *name)

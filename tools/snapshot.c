@@ -407,19 +407,6 @@ out_pages:
 	return ret;
 }
 
-static bool parse_pid(const char *text, pid_t *pid)
-{
-	char *end;
-	long value;
-
-	errno = 0;
-	value = strtol(text, &end, 10);
-	if (errno || *end || end == text || value <= 0 || value > INT_MAX)
-		return false;
-	*pid = value;
-	return true;
-}
-
 static bool parse_range(const char *text, unsigned long *start,
 			unsigned long *end)
 {
@@ -474,7 +461,7 @@ int cmd_snapshot(int argc, char **argv)
 		return cmd_usage_error("which process?");
 	if (argc - optind > 2)
 		return cmd_usage_error("what is '%s'?", argv[optind + 2]);
-	if (!parse_pid(argv[optind], &snap.pid))
+	if (!cmd_parse_pid(argv[optind], &snap.pid))
 		return cmd_usage_error("'%s' is not a process id",
 				       argv[optind]);
 	if (argc - optind == 2 &&

@@ -3,17 +3,21 @@
 #include <errno.h>
 #include <getopt.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cmd.h"
 #include "collect.h"
 #include "format.h"
 #include "launch.h"
+#include "remote.h"
 
 static const char usage[] =
 	"Usage: hmm watch [OPTION]... [--] COMMAND [ARGUMENT]...\n"
+	"       hmm watch [OPTION]... PID\n"
 	"\n"
 	"Run COMMAND and print a line to stderr for each change of its page "
 	"table,\n"
@@ -24,6 +28,12 @@ static const char usage[] =
 	"mapped there.  The exit status is COMMAND's, 128 + N if signal N "
 	"killed\n"
 	"it, 127 or 126 if it can't be run.\n"
+	"\n"
+	"With PID, attach to a process that runs, until it ends or you "
+	"interrupt\n"
+	"(SIGINT, SIGTERM).  That takes the permission to trace it, and the "
+	"source\n"
+	"module.  The exit status is then 0.\n"
 	"\n"
 	"  --source NAME   how changes are noticed; hmm info lists the "
 	"sources\n"
@@ -152,10 +162,79 @@ static void print_summary(const struct watch *watch, const char *program)
 		  totals.misses[0] ? totals.misses : "nothing");
 }
 
-static int watch_command(struct watch *watch, char **argv, const char *source)
+static void print_header(const struct watch *watch)
+{
+	if (!watch->json)
+		fprintf(watch->out, "%10s %7s %-8s %-25s %8s %9s  %s\n",
+			"seconds", "pid", "kind", "address", "size",
+			"stable in", "mapping");
+}
+
+static int watch_command(struct watch *watch, char **argv)
+{
+	struct launch launched;
+	int ret;
+
+	print_header(watch);
+	ret = launch(&launched, &watch->collector, argv);
+	if (ret)
+		return ret;
+	ret = launch_wait(&launched, TICK_MS, tick, watch);
+	collect_poll(&watch->collector, true);
+	print_summary(watch, argv[0]);
+	return ret;
+}
+
+/* ---- A process that runs -------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	interrupted = 1;
+}
+
+static void catch_signals(void)
+{
+	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP };
+	const struct sigaction action = { .sa_handler = on_signal };
+	size_t i;
+
+	for (i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
+		sigaction(sigs[i], &action, NULL);
+}
+
+static bool watch_remote(struct watch *watch, pid_t pid)
+{
+	const struct timespec pause = { .tv_nsec = TICK_MS * 1000000l };
+	struct remote *remote;
+	bool ended;
+
+	catch_signals();
+	remote = remote_start(&watch->collector, pid);
+	if (!remote)
+		return false;
+	print_header(watch);
+	do {
+		ended = remote_ended(remote);
+		tick(watch);
+		if (!ended)
+			nanosleep(&pause, NULL);
+	} while (!ended && !interrupted);
+	remote_stop(remote);
+	collect_poll(&watch->collector, true);
+	fflush(watch->out);
+	print_summary(watch, NULL);
+	return true;
+}
+
+/* ---- Both ------------------------------------------------------------------ */
+
+static int watch_session(struct watch *watch, char **argv, pid_t pid,
+			 const char *source)
 {
 	struct session_header *header;
-	struct launch launched;
 	int ret;
 
 	ret = collect_open(&watch->collector);
@@ -170,16 +249,10 @@ static int watch_command(struct watch *watch, char **argv, const char *source)
 	header->watch = true;
 	if (source)
 		snprintf(header->source, sizeof(header->source), "%s", source);
-	if (!watch->json)
-		fprintf(watch->out, "%10s %7s %-8s %-25s %8s %9s  %s\n",
-			"seconds", "pid", "kind", "address", "size",
-			"stable in", "mapping");
-	ret = launch(&launched, &watch->collector, argv);
-	if (!ret) {
-		ret = launch_wait(&launched, TICK_MS, tick, watch);
-		collect_poll(&watch->collector, true);
-		print_summary(watch, argv[0]);
-	}
+	if (pid)
+		ret = watch_remote(watch, pid) ? EXIT_SUCCESS : EXIT_FAILURE;
+	else
+		ret = watch_command(watch, argv);
 	collect_close(&watch->collector);
 	return ret;
 }
@@ -194,6 +267,7 @@ int cmd_watch(int argc, char **argv)
 	};
 	struct watch watch = { .out = stderr };
 	const char *source = NULL, *output = NULL;
+	pid_t pid = 0;
 	int opt, ret;
 
 	argv[0] = (char *)cmd_name;
@@ -217,6 +291,9 @@ int cmd_watch(int argc, char **argv)
 	}
 	if (optind == argc)
 		return cmd_usage_error("which command?");
+	/* A command of that name is what follows "--". */
+	if (argc - optind == 1 && strcmp(argv[optind - 1], "--"))
+		cmd_parse_pid(argv[optind], &pid);
 	hmm_set_log(NULL);
 	if (source && !cmd_source_exists(source))
 		return cmd_usage_error(
@@ -225,7 +302,7 @@ int cmd_watch(int argc, char **argv)
 			source);
 	if (output && !(watch.out = cmd_open_output(output)))
 		return EXIT_FAILURE;
-	ret = watch_command(&watch, argv + optind, source);
+	ret = watch_session(&watch, argv + optind, pid, source);
 	if (output)
 		cmd_close_output(watch.out, output);
 	return ret;

@@ -29,6 +29,8 @@ static int open_device(struct module_source *s, char *why, size_t size)
 		return 0;
 	}
 	ret = -errno;
+	if (s->src.event_fd >= 0)
+		close(s->src.event_fd);
 	if (ret == -ENOENT || ret == -ENXIO || ret == -ENODEV) {
 		snprintf(why, size, "no /dev/hmm: load hmm.ko");
 		return -ENOTSUP;
