@@ -4,15 +4,13 @@
  */
 #include "range.h"
 
-int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
-		       unsigned long start, unsigned long end)
+int hmm_range_insert(struct hmm_range *range, struct mm_struct *mm,
+		     unsigned long start, unsigned long end)
 {
 	unsigned long align;
 	struct hmm *hmm;
 	int ret = 0;
 
-	if (!range || !mm)
-		return -EINVAL;
 	if (range->hmm)
 		return -EBUSY;
 	start &= PAGE_MASK;
@@ -26,14 +24,9 @@ int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
 	if ((start | end) & (align - 1))
 		return -EINVAL;
 
-	/* The mm stays in use until unregister: rule 7. */
-	if (!mmget_not_zero(mm))
-		return -EFAULT;
 	hmm = hmm_host_find(mm);
-	if (IS_ERR(hmm)) {
-		ret = (int)PTR_ERR(hmm);
-		goto out_mm;
-	}
+	if (IS_ERR(hmm))
+		return (int)PTR_ERR(hmm);
 	range->node.start = start;
 	range->node.end = end;
 	range->started = hmm->started;
@@ -48,28 +41,47 @@ int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
 		range->hmm = hmm;
 	}
 	spin_unlock(&hmm->lock);
-	if (!ret)
-		return 0;
-	hmm_host_put(hmm);
-out_mm:
-	mmput(mm);
+	if (ret)
+		hmm_host_put(hmm);
 	return ret;
 }
 
-void hmm_range_unregister(struct hmm_range *range)
+int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
+		       unsigned long start, unsigned long end)
 {
-	struct hmm *hmm = range ? range->hmm : NULL;
-	struct mm_struct *mm;
+	int ret;
 
-	if (!hmm)
-		return;
+	if (!range || !mm)
+		return -EINVAL;
+	/* The mm stays in use until unregister: rule 7. */
+	if (!mmget_not_zero(mm))
+		return -EFAULT;
+	ret = hmm_range_insert(range, mm, start, end);
+	if (ret)
+		mmput(mm);
+	return ret;
+}
+
+void hmm_range_remove(struct hmm_range *range)
+{
+	struct hmm *hmm = range->hmm;
+
 	spin_lock(&hmm->lock);
 	hmm_interval_remove(&hmm->ranges, &range->node);
 	range->valid = false;
 	range->hmm = NULL;
 	spin_unlock(&hmm->lock);
-	mm = hmm->mm;
 	hmm_host_put(hmm);
+}
+
+void hmm_range_unregister(struct hmm_range *range)
+{
+	struct mm_struct *mm;
+
+	if (!range || !range->hmm)
+		return;
+	mm = range->hmm->mm;
+	hmm_range_remove(range);
 	mmput(mm);
 }
 

@@ -11,6 +11,15 @@ static inline unsigned int hmm_range_shift(const struct hmm_range *range)
 }
 
 /*
+ * hmm_range_register() and hmm_range_unregister() without the pin, for ranges
+ * that live as long as something that the address space itself keeps alive.
+ * mm is in use when a range is inserted, and when it is walked.
+ */
+int hmm_range_insert(struct hmm_range *range, struct mm_struct *mm,
+		     unsigned long start, unsigned long end);
+void hmm_range_remove(struct hmm_range *range);
+
+/*
  * Sample the sequence and become valid, to be taken back by any overlapping
  * change that starts from now on.  Before the first entry is read.
  * 0; -EBUSY a change is in progress; -EFAULT dead.

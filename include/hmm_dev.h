@@ -190,11 +190,10 @@ struct hmm_dev_sync {
 /* ------------------------------------------------------------------------
  * 4. Ranges
  *
- * A registered range keeps the address space and all its memory in existence,
- * as hmm.h says: after the process has exited, too, until it is unregistered
- * or the file is closed.  Who mirrors another process should rather use id 0,
- * and the ring.  One range serves one thread at a time: EALREADY another
- * thread's request on it is going on.  ENOENT no range has this id.
+ * A registered range, unlike one of hmm.h, keeps neither the address space nor
+ * its memory in existence: once it is gone the range is never valid, and what
+ * reads entries says ESRCH.  One range serves one thread at a time: EALREADY
+ * another thread's request on it is going on.  ENOENT no range has this id.
  */
 
 /**

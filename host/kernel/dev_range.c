@@ -15,6 +15,7 @@
 #include <linux/uaccess.h>
 
 #include "dev.h"
+#include "range.h"
 
 static unsigned int ranges_per_file = 1u << 20;
 module_param(ranges_per_file, uint, 0644);
@@ -42,7 +43,10 @@ static const u64 entry_values[HMM_PFN_VALUE_MAX] = {
 	[HMM_PFN_SPECIAL] = ENTRY_SPECIAL,
 };
 
-/* A registered range. */
+/*
+ * A registered range.  It pins nothing: the ring may be mapped in the very
+ * address space that it would pin, whose end is what closes the file then.
+ */
 struct dev_range {
 	struct hmm_range range;
 	bool busy; /* a request on it is going on; under the ids' lock */
@@ -138,7 +142,7 @@ static void discard(struct hmm_file *f, struct dev_range *r, unsigned long id)
 	__xa_erase(&f->ranges, id);
 	f->nr_ranges--;
 	xa_unlock(&f->ranges);
-	hmm_range_unregister(&r->range);
+	hmm_range_remove(&r->range);
 	kfree(r);
 }
 
@@ -175,14 +179,14 @@ long dev_register(struct hmm_file *f, void __user *user)
 	ret = -ESRCH;
 	if (!mmget_not_zero(mm))
 		goto out_free;
-	ret = hmm_range_register(&r->range, mm, req.start, req.end);
+	ret = hmm_range_insert(&r->range, mm, req.start, req.end);
 	mmput(mm);
 	if (ret)
 		goto out_free;
 	ret = xa_alloc(&f->ranges, &req.id, r, xa_limit_32b,
 		       GFP_KERNEL_ACCOUNT);
 	if (ret)
-		goto out_unregister;
+		goto out_remove;
 	if (copy_to_user(user, &req, sizeof(req))) {
 		discard(f, r, req.id);
 		return -EFAULT;
@@ -190,8 +194,8 @@ long dev_register(struct hmm_file *f, void __user *user)
 	give(f, r);
 	return 0;
 
-out_unregister:
-	hmm_range_unregister(&r->range);
+out_remove:
+	hmm_range_remove(&r->range);
 out_free:
 	kfree(r);
 out_room:
@@ -484,7 +488,7 @@ void dev_ranges_exit(struct hmm_file *f)
 
 	xa_for_each(&f->ranges, id, r)
 	{
-		hmm_range_unregister(&r->range);
+		hmm_range_remove(&r->range);
 		kfree(r);
 		cond_resched();
 	}

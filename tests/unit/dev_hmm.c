@@ -784,11 +784,13 @@ static void a_process_that_execs_is_gone(void **state)
 	gone_with(exec_soon);
 }
 
-/* As hmm.h has it, and hmm_dev.h repeats. */
-static void registered_range_keeps_the_dead(void **state)
+/* Unlike one of hmm.h. */
+static void registered_range_keeps_nothing(void **state)
 {
 	struct child *c;
 	struct dev other;
+	uint64_t pfn;
+	struct hmm_dev_range r = { .nr = 0 };
 	uint32_t id;
 	char *p;
 
@@ -800,12 +802,46 @@ static void registered_range_keeps_the_dead(void **state)
 	assert_int_equal(dev_bind_to(other.fd, c->pid, O_RDONLY), 0);
 	dev_map(&other);
 	id = registered(other.fd, p, 1);
+	r = entries(p, 1, &pfn);
+	r.id = id;
+	assert_int_equal(walk(other.fd, false, &r), 0);
 	child_kill(c);
-	assert_int_equal(other.shared->dead, 0);
-	vma_at(other.fd, p);
+	is_gone(&other);
+	assert_int_equal(req(other.fd, HMM_DEV_VALID, id), 0);
+	assert_int_equal(req(other.fd, HMM_DEV_SNAPSHOT, &r), -ESRCH);
 	assert_int_equal(req(other.fd, HMM_DEV_UNREGISTER, id), 0);
+	dev_close(&other);
+	munmap(p, PAGE);
+}
+
+static void exit_with_range_and_ring(struct child *c, void *p)
+{
+	struct dev d;
+
+	d.fd = open("/dev/hmm", O_RDONLY);
+	dev_map(&d);
+	registered(d.fd, p, 1);
+	child_at(c, 1);
+}
+
+/* Who is mapped must not keep alive what maps it. */
+static void mapped_file_with_ranges_ends_with_the_process(void **state)
+{
+	struct dev other;
+	struct child *c;
+	char *p;
+
+	(void)state;
+	p = map_touched(1);
+	c = child_start(exit_with_range_and_ring, p);
+	wait_for(child_is_at(c, 1));
+	other.fd = dev_open_file();
+	assert_int_equal(dev_bind_to(other.fd, c->pid, O_RDONLY), 0);
+	dev_map(&other);
+	child_let(c, 2);
 	is_gone(&other);
 	dev_close(&other);
+	child_kill(c);
 	munmap(p, PAGE);
 }
 
@@ -1094,7 +1130,8 @@ int main(int argc, char **argv)
 		DEV_TEST(a_process_one_may_trace),
 		DEV_TEST(a_process_that_exits_is_gone),
 		DEV_TEST(a_process_that_execs_is_gone),
-		DEV_TEST(registered_range_keeps_the_dead),
+		DEV_TEST(registered_range_keeps_nothing),
+		DEV_TEST(mapped_file_with_ranges_ends_with_the_process),
 		DEV_TEST(ones_own_exec_leaves_a_dead_file),
 		DEV_TEST(only_proc_pid_mem_binds),
 		DEV_TEST(binding_comes_first),
