@@ -4,8 +4,9 @@
  *
  * UCX patches libc's functions (its package libucx-dev, if there at build
  * time).  libfabric's default monitor is a userfaultfd that a thread of the
- * same process reads; no provider of its package uses one without the
- * hardware, so what it asks of the kernel is done here.
+ * same process reads.  It starts with the first registration cache, which only
+ * the providers for some hardware make (efa, verbs, cxi), and its interface
+ * does not offer otherwise: so what it asks of the kernel is done here.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -92,6 +93,16 @@ static void *bare(const void *arg, char *why, size_t size)
 	return new_peer();
 }
 
+/* The kernel's part of our source kvm: its notifier, and nobody who listens. */
+static void *vm(const void *arg, char *why, size_t size)
+{
+	(void)arg;
+	if (bench_vm())
+		return new_peer();
+	snprintf(why, size, "no KVM here");
+	return NULL;
+}
+
 static void *ours(const void *source, char *why, size_t size)
 {
 	struct peer *peer = new_peer();
@@ -171,6 +182,7 @@ void bench_peers(void)
 		const char *source;
 	} arms[] = {
 		{ "our kvm", ours, "kvm" },
+		{ "a KVM VM, nobody listens", vm, NULL },
 		{ "our uffd", ours, "uffd" },
 		{ "UCX's hooks", ucx, NULL },
 		{ "a uffd thread, like libfabric's", uffd_thread, NULL },

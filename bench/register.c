@@ -6,10 +6,12 @@
  * tsearch(), with the same keys and in the same order.
  */
 #include <malloc.h>
+#include <pthread.h>
 #include <search.h>
 #include <stdlib.h>
 
 #include "setup.h"
+#include "team.h"
 
 struct place {
 	struct herd herd;
@@ -69,6 +71,47 @@ static uint64_t search_again(void *ctx, unsigned int n)
 	return bench_now() - begin;
 }
 
+/* The least that a set of several threads needs: a lock. */
+static struct {
+	pthread_mutex_t lock;
+	void *tree;
+} shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static uint64_t search_locked(void *ctx, unsigned int n)
+{
+	struct place *p = ctx;
+	uint64_t begin = bench_now();
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		struct hmm_range *range = pick(p);
+
+		pthread_mutex_lock(&shared.lock);
+		tdelete(range, &shared.tree, compare);
+		pthread_mutex_unlock(&shared.lock);
+		pthread_mutex_lock(&shared.lock);
+		if (!tsearch(range, &shared.tree, compare))
+			abort();
+		pthread_mutex_unlock(&shared.lock);
+	}
+	return bench_now() - begin;
+}
+
+/* Cold, as it is found: the first access to it is the caller's. */
+static uint64_t touch_again(void *ctx, unsigned int n)
+{
+	struct place *p = ctx;
+	uint64_t begin = bench_now(), sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		/* Nothing, but the next one isn't known before this one is there. */
+		p->next += sum >> 63;
+		sum = ((volatile struct hmm_range *)pick(p))->seq;
+	}
+	return bench_now() - begin;
+}
+
 static void nothing(void *node)
 {
 	(void)node;
@@ -92,8 +135,49 @@ static void one(struct mm_struct *mm, size_t nr, bool scattered)
 		tsearch(&p.herd.range[i], &p.tree, compare);
 	bench_pair(line, &(struct bench_side){ register_again, &p, 0 },
 		   &(struct bench_side){ search_again, &p, 0 });
+	if (scattered) {
+		line = bench_line_of("register + unregister, cold",
+				     "a look at any of the ranges", (double)nr,
+				     "ranges");
+		bench_pair(line, &(struct bench_side){ register_again, &p, 0 },
+			   &(struct bench_side){ touch_again, &p, 0 });
+	}
 	tdestroy(p.tree, nothing);
 	herd_stop(&p.herd);
+}
+
+/* Each has 1,000 ranges of its own, in one set. */
+static void by_threads(struct mm_struct *mm, unsigned int nr)
+{
+	struct bench_line *line =
+		bench_line_of("register + unregister",
+			      "tsearch() + tdelete(), locked", nr, "threads");
+	static struct place p[BENCH_TEAM];
+	void *ctx[BENCH_TEAM];
+	struct bench_team a, b;
+	unsigned int i;
+	size_t k;
+
+	for (i = 0; i < nr; i++) {
+		p[i] = (struct place){ .scattered = true };
+		ctx[i] = &p[i];
+		if (!herd_start(&p[i].herd, mm, 1000, true)) {
+			bench_skip(line, "no memory");
+			return;
+		}
+		for (k = 0; k < 1000; k++)
+			tsearch(&p[i].herd.range[k], &shared.tree, compare);
+	}
+	bench_team_start(&a, register_again, ctx, nr);
+	bench_team_start(&b, search_locked, ctx, nr);
+	bench_pair(line, &(struct bench_side){ bench_team_run, &a, 0 },
+		   &(struct bench_side){ bench_team_run, &b, 0 });
+	bench_team_stop(&a);
+	bench_team_stop(&b);
+	tdestroy(shared.tree, nothing);
+	shared.tree = NULL;
+	for (i = 0; i < nr; i++)
+		herd_stop(&p[i].herd);
 }
 
 /* What a registered range takes, besides the driver's pfns. */
@@ -134,6 +218,8 @@ void bench_register(void)
 		one(mm, nr[i], false);
 		one(mm, nr[i], true);
 	}
+	for (i = 1; i <= BENCH_TEAM; i *= 2)
+		by_threads(mm, i);
 	memory(mm);
 	hmm_mm_detach(mm);
 }

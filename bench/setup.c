@@ -3,9 +3,12 @@
  * setup.c - memory, and ranges over it
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "setup.h"
@@ -50,6 +53,13 @@ struct mm_struct *bench_attach(const char *source, char *why, size_t size)
 			snprintf(why, size, "%.20s: %.160s", source,
 				 info.reason);
 	return NULL;
+}
+
+bool bench_vm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	return kvm >= 0 && ioctl(kvm, KVM_CREATE_VM, 0) >= 0;
 }
 
 char *map(size_t pages)

@@ -26,6 +26,9 @@ void unwatch(struct watched *w);
 char *map(size_t pages);
 void touch(char *memory, size_t pages);
 
+/* A VM of this process, for good: the kernel has KVM's notifier in its mm. */
+bool bench_vm(void);
+
 /* Set up but for its place. */
 void range_init(struct hmm_range *range, uint64_t *pfns);
 /* Wait, then snapshot, until it isn't busy. */

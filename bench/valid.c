@@ -6,11 +6,12 @@
 #include <sys/mman.h>
 
 #include "setup.h"
+#include "team.h"
 
 /* The least that can tell a driver whether anything has changed. */
 struct loads {
 	volatile uint64_t now, then;
-};
+} __attribute__((aligned(64)));
 
 static uint64_t two_loads(void *ctx, unsigned int n)
 {
@@ -64,27 +65,54 @@ static uint64_t only_change(void *ctx, unsigned int n)
 	return change_and_ask(ctx, n, false);
 }
 
+/* Each asks about a range of its own, and reads the same counter. */
+static void by_threads(const char *name, const char *source, unsigned int nr)
+{
+	struct bench_line *line =
+		bench_line_of(name, "two loads", nr, "threads");
+	static struct watched w[BENCH_TEAM];
+	static struct loads loads[BENCH_TEAM];
+	void *ours[BENCH_TEAM], *floor[BENCH_TEAM];
+	struct bench_team a, b;
+	unsigned int i;
+
+	line->goal = 2;
+	for (i = 0; i < nr; i++) {
+		if (!watch(&w[i], source, 16, line))
+			return;
+		loads[i] = (struct loads){ 1, 1 };
+		ours[i] = &w[i];
+		floor[i] = &loads[i];
+	}
+	bench_team_start(&a, valid, ours, nr);
+	bench_team_start(&b, two_loads, floor, nr);
+	bench_pair(line, &(struct bench_side){ bench_team_run, &a, 0 },
+		   &(struct bench_side){ bench_team_run, &b, 0 });
+	bench_team_stop(&a);
+	bench_team_stop(&b);
+	for (i = 0; i < nr; i++)
+		unwatch(&w[i]);
+}
+
 void bench_valid(void)
 {
 	static const char *const sources[] = { "kvm", "uffd" };
-	struct loads loads = { 1, 1 };
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
 		struct bench_line *line;
 		struct watched w;
 		char name[64];
+		unsigned int nr;
 
 		snprintf(name, sizeof(name), "valid(), %s", sources[i]);
-		line = bench_line(name, "two loads");
-		if (!watch(&w, sources[i], 16, line))
-			continue;
-		line->goal = 2;
-		bench_pair(line, &(struct bench_side){ valid, &w, 0 },
-			   &(struct bench_side){ two_loads, &loads, 0 });
+		for (nr = 1; nr <= BENCH_TEAM; nr *= 2)
+			by_threads(name, sources[i], nr);
 		snprintf(name, sizeof(name),
 			 "change elsewhere, then valid(), %s", sources[i]);
 		line = bench_line(name, "the same change");
+		if (!watch(&w, sources[i], 16, line))
+			continue;
 		bench_pair(line, &(struct bench_side){ disjoint, &w, 0 },
 			   &(struct bench_side){ only_change, &w, 0 });
 		unwatch(&w);

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "mm.h"
 #include "setup.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -55,6 +56,33 @@ static uint64_t snapshot(void *ctx, unsigned int n)
 	return ns;
 }
 
+/* As a driver does: it looks again because something has changed. */
+static uint64_t snapshot_anew(void *ctx, unsigned int n)
+{
+	struct walk *w = ctx;
+	uint64_t begin, took, ns = 0;
+	unsigned int i = 0;
+	long ret;
+
+	while (i < n) {
+		hmm_invalidate_past(&w->mm->hmm, w->range.start, w->range.end);
+		hmm_range_wait_until_valid(&w->range,
+					   HMM_RANGE_DEFAULT_TIMEOUT);
+		mmap_read_lock(w->mm);
+		begin = w->clock();
+		ret = hmm_range_snapshot(&w->range);
+		took = w->clock() - begin;
+		mmap_read_unlock(w->mm);
+		if (ret < 0 && ret != -EBUSY)
+			abort();
+		if (ret < 0)
+			continue;
+		ns += took;
+		i++;
+	}
+	return ns;
+}
+
 static uint64_t raw(void *ctx, unsigned int n)
 {
 	struct walk *w = ctx;
@@ -97,9 +125,8 @@ static uint64_t fault(void *ctx, unsigned int n)
 	return ns;
 }
 
-static uint64_t populate(void *ctx, unsigned int n)
+static uint64_t populate(struct walk *w, unsigned int n, bool look)
 {
-	struct walk *w = ctx;
 	uint64_t begin, ns = 0;
 	unsigned int i;
 
@@ -109,9 +136,22 @@ static uint64_t populate(void *ctx, unsigned int n)
 		if (madvise(w->memory, w->pages * BENCH_PAGE,
 			    MADV_POPULATE_WRITE))
 			abort();
+		if (look)
+			raw(w, 1);
 		ns += w->clock() - begin;
 	}
 	return ns;
+}
+
+static uint64_t only_populate(void *ctx, unsigned int n)
+{
+	return populate(ctx, n, false);
+}
+
+/* What is the least that tells where the pages are. */
+static uint64_t populate_and_look(void *ctx, unsigned int n)
+{
+	return populate(ctx, n, true);
 }
 
 static bool set_up(struct walk *w, size_t pages, struct bench_line *line)
@@ -185,6 +225,13 @@ static void one_snapshot(struct walk *w, size_t pages, enum kind kind)
 	else
 		bench_pair(line, &(struct bench_side){ snapshot, w, 0 },
 			   &(struct bench_side){ raw, w, 0 });
+	if (kind == TOUCHED) {
+		line = bench_line_of("snapshot after a change, touched pages",
+				     "pread() of the same pagemap",
+				     (double)pages, "pages");
+		bench_pair(line, &(struct bench_side){ snapshot_anew, w, 0 },
+			   &(struct bench_side){ raw, w, 0 });
+	}
 	tear_down(w);
 }
 
@@ -200,7 +247,12 @@ static void one_fault(struct walk *w, size_t pages)
 	w->range.default_flags =
 		bench_flags[HMM_PFN_VALID] | bench_flags[HMM_PFN_WRITE];
 	bench_pair(line, &(struct bench_side){ fault, w, 0 },
-		   &(struct bench_side){ populate, w, 0 });
+		   &(struct bench_side){ only_populate, w, 0 });
+	line = bench_line_of("fault, for writing, and look",
+			     "MADV_POPULATE_WRITE, pread()", (double)pages,
+			     "pages");
+	bench_pair(line, &(struct bench_side){ fault, w, 0 },
+		   &(struct bench_side){ populate_and_look, w, 0 });
 	tear_down(w);
 }
 
