@@ -230,7 +230,11 @@ struct hmm_dev_wait {
 /* At most so many pages in one call, which costs the caller 16 bytes a page. */
 #define HMM_DEV_PAGES (1u << 18)
 
-/* HMM_DEV_FAULT: wait for I/O, rather than fail with EAGAIN. */
+/*
+ * HMM_DEV_FAULT: wait for I/O, rather than fail with EAGAIN.  However long that
+ * takes: a file system may be a process of one's own, or of somebody who
+ * wants to keep one waiting.  Don't, with a process that one doesn't trust.
+ */
 #define HMM_DEV_BLOCK 0x1u
 
 /**

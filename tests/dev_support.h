@@ -4,7 +4,9 @@
 #define TESTS_DEV_SUPPORT_H
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 
 #include "hmm_dev.h"
 #include "support.h"
@@ -136,6 +138,8 @@ static inline struct child *child_start(void (*run)(struct child *, void *),
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
+		/* A test that failed leaves nobody who uses the module. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		watchdog(60);
 		run(c, arg);
 		_exit(0);

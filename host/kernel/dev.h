@@ -82,32 +82,79 @@ struct hmm_file {
 	unsigned int nr_ranges;
 };
 
+/*
+ * The requests below return what the ioctl does, as hmm_dev.h says; they may
+ * sleep, and fault the caller's memory in while no lock is held.
+ */
+
 /* ---- dev_ring.c --------------------------------------------------------- */
 
+/**
+ * dev_ring_init() - make what is mapped
+ * @f: says whether the opener was privileged
+ *
+ * Return: 0; -ENOMEM.
+ */
 int dev_ring_init(struct hmm_file *f);
+
+/**
+ * dev_ring_exit() - the opposite
+ * @f: not listening
+ */
 void dev_ring_exit(struct hmm_file *f);
-/* As if nothing had happened yet.  Nobody listens for f. */
+
+/**
+ * dev_ring_clear() - as if nothing had happened yet
+ * @f: not listening
+ */
 void dev_ring_clear(struct hmm_file *f);
-long dev_ring_sync(struct hmm_file *f, void __user *user);
-long dev_ring_arm(struct hmm_file *f, u64 __user *user);
-long dev_ring_disarm(struct hmm_file *f);
+
+/**
+ * dev_ring_poll() - what poll() says
+ * @f: the file
+ * @file: the same
+ * @table: of poll()
+ *
+ * Return: a mask.
+ */
 __poll_t dev_ring_poll(struct hmm_file *f, struct file *file,
 		       poll_table *table);
 
+long dev_ring_sync(struct hmm_file *f, void __user *user);
+long dev_ring_arm(struct hmm_file *f, u64 __user *user);
+long dev_ring_disarm(struct hmm_file *f);
+
 /* ---- dev_bind.c --------------------------------------------------------- */
 
+/**
+ * dev_bind_init() - find out how an open /proc/PID/mem looks
+ *
+ * Context: in the task that loads the module.
+ */
 void dev_bind_init(void);
-/*
- * Show mm, which the caller keeps in use; its mmap lock is free.  f shows
- * nothing yet, or something else that it goes on showing if this fails.
+
+/**
+ * dev_bind_mm() - show an address space
+ * @f: shows nothing yet, or something that it goes on to show if this fails
+ * @mm: in use, by a reference of the caller's
+ *
+ * Context: mmap lock of @mm not held; nobody else uses @f->hmm.
+ * Return: 0; -EUSERS; -ENOMEM; -EINTR.
  */
 int dev_bind_mm(struct hmm_file *f, struct mm_struct *mm);
+
 long dev_bind(struct hmm_file *f, int fd);
 
 /* ---- dev_range.c -------------------------------------------------------- */
 
 void dev_ranges_init(struct hmm_file *f);
+
+/**
+ * dev_ranges_exit() - unregister what is left
+ * @f: no request on it is going on, or will
+ */
 void dev_ranges_exit(struct hmm_file *f);
+
 long dev_vma(struct hmm_file *f, void __user *user);
 long dev_register(struct hmm_file *f, void __user *user);
 long dev_unregister(struct hmm_file *f, unsigned long id);
@@ -118,18 +165,48 @@ long dev_valid(struct hmm_file *f, unsigned long id);
 /* ---- dev_hold.c --------------------------------------------------------- */
 
 void dev_hold_init(struct hmm_file *f);
+
+/**
+ * dev_hold_exit() - let go who waits, and be told of nothing any more
+ * @f: no request on it is going on, or will
+ *
+ * Context: may sleep; mmap lock not held.
+ */
 void dev_hold_exit(struct hmm_file *f);
-long dev_hold(struct hmm_file *f, unsigned long ms);
-long dev_ack(struct hmm_file *f, unsigned long taken);
-/* A descriptor of the file is being closed by the calling process. */
+
+/**
+ * dev_hold_flush() - a descriptor is being closed by the calling process
+ * @f: the file
+ */
 void dev_hold_flush(struct hmm_file *f);
-/* The address space is gone. */
+
+/**
+ * dev_hold_gone() - the address space is gone
+ * @f: whose shared page says so
+ *
+ * Context: any.
+ */
 void dev_hold_gone(struct hmm_file *f);
-/* Is the calling thread the acknowledging one? */
+
+/**
+ * dev_hold_is_acker() - is the calling thread the acknowledging one?
+ * @f: the file
+ *
+ * Context: any.
+ * Return: true if so, and changes are to wait.
+ */
 bool dev_hold_is_acker(struct hmm_file *f);
-/*
- * Does it ask for what may only go on once it has acknowledged?
+
+/**
+ * dev_hold_would_deadlock() - does the calling thread wait for itself?
+ * @f: the file
+ *
+ * Context: any.
+ * Return: true if a change waits for it to acknowledge.
  */
 bool dev_hold_would_deadlock(struct hmm_file *f);
+
+long dev_hold(struct hmm_file *f, unsigned long ms);
+long dev_ack(struct hmm_file *f, unsigned long taken);
 
 #endif

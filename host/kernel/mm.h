@@ -39,16 +39,38 @@ int hmm_listen(struct hmm *hmm, struct hmm_listener *listener,
  */
 void hmm_unlisten(struct hmm *hmm, struct hmm_listener *listener);
 
-/*
- * Between these two no change starts or ends.  Outside hmm->lock; a spinlock.
+/**
+ * hmm_marks_lock() - have no change start or end
+ * @hmm: as for hmm_listen()
+ *
+ * Context: a spinlock, outside hmm->lock.
  */
 void hmm_marks_lock(struct hmm *hmm);
+
+/**
+ * hmm_marks_unlock() - the opposite
+ * @hmm: locked
+ */
 void hmm_marks_unlock(struct hmm *hmm);
 
-/* Wait until no mm is known any more; nobody may register meanwhile. */
+/**
+ * hmm_mms_exit() - wait until no mm is known any more
+ *
+ * Context: may sleep; nobody may register a mirror or a range meanwhile.
+ */
 void hmm_mms_exit(void);
 
+/**
+ * hmm_dev_init() - make /dev/hmm
+ *
+ * Context: in the task that loads the module, see dev_bind.c.
+ * Return: 0, or what misc_register() said.
+ */
 int hmm_dev_init(void);
+
+/**
+ * hmm_dev_exit() - take it away; nobody has it open
+ */
 void hmm_dev_exit(void);
 
 #endif

@@ -16,14 +16,31 @@ struct mm_struct;
 #define HMM_WALKER_ERROR (1ull << 3)
 #define HMM_WALKER_PFN_SHIFT 8
 
-/*
- * Read the entries of [start, end), all in one vma that may be read.  mmap
- * lock held for read; may sleep, for a migration to end.  0 or -errno.
+/**
+ * hmm_walker_read() - read page table entries
+ * @mm: the address space
+ * @start: first byte, page aligned
+ * @end: last byte, exclusive; at most HMM_WALKER_PAGES, all in one vma that may
+ *	be read
+ * @cpu: filled on success, one entry a page
+ *
+ * Context: mmap lock held for read; may sleep, for a migration to end.
+ * Return: 0 or -errno.
  */
 int hmm_walker_read(struct mm_struct *mm, unsigned long start,
 		    unsigned long end, u64 *cpu);
 
-/* As hmm_host_fault(), of the same vma. */
+/**
+ * hmm_walker_fault() - fault pages in
+ * @mm: the address space
+ * @start: as for hmm_walker_read()
+ * @end: likewise
+ * @write: for writing
+ * @block: wait for I/O
+ *
+ * Context: mmap lock held for read; may sleep.
+ * Return: as hmm_host_fault(); -EAGAIN: the mmap lock was dropped.
+ */
 int hmm_walker_fault(struct mm_struct *mm, unsigned long start,
 		     unsigned long end, bool write, bool block);
 

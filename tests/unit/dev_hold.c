@@ -361,6 +361,64 @@ static void wait_for_a_change_that_waits(void **state)
 	munmap(p, PAGE);
 }
 
+struct waiter {
+	const struct dev *dev;
+	uint32_t id;
+	int ret;
+};
+
+static void wait_for_range(void *arg)
+{
+	struct waiter *waiter = arg;
+	struct hmm_dev_wait wait = { .id = waiter->id, .ms = 60000 };
+
+	waiter->ret = req(waiter->dev->fd, HMM_DEV_WAIT, &wait);
+}
+
+static void one_range_serves_one_thread(void **state)
+{
+	struct hmm_dev_range r = { .pfn_shift = DEV_SHIFT, .nr = 1 };
+	struct hmm_dev_register reg = { 0 };
+	struct hmm_dev_wait wait = { 0 };
+	struct waiter waiter;
+	struct worker w, w2;
+	struct dev other;
+	uint64_t pfn;
+	int got[4];
+	char *p;
+
+	(void)state;
+	p = map_loose(1);
+	dev_open(&other);
+	reg.start = (uintptr_t)p;
+	reg.end = reg.start + PAGE;
+	assert_int_equal(req(other.fd, HMM_DEV_REGISTER, &reg), 0);
+	r.id = wait.id = reg.id;
+	r.pfns = (uintptr_t)&pfn;
+	waiter = (struct waiter){ .dev = &other, .id = reg.id };
+	worker_start(&w, discard, p);
+	worker_start(&w2, wait_for_range, &waiter);
+	hold(LONG);
+	set(&w.go);
+	wait_for(somebody_waits());
+	set(&w2.go);
+	wait_for((got[0] = req(other.fd, HMM_DEV_VALID, reg.id)) == -EALREADY);
+	got[1] = req(other.fd, HMM_DEV_UNREGISTER, reg.id);
+	got[2] = req(other.fd, HMM_DEV_WAIT, &wait);
+	got[3] = req(other.fd, HMM_DEV_SNAPSHOT, &r);
+	assert_int_equal(ack_all(&dev), 0);
+	await(&w2.done);
+	assert_int_equal(waiter.ret, 0);
+	assert_int_equal(got[1], -EALREADY);
+	assert_int_equal(got[2], -EALREADY);
+	assert_int_equal(got[3], -EALREADY);
+	assert_int_equal(req(other.fd, HMM_DEV_UNREGISTER, reg.id), 0);
+	worker_end(&w);
+	worker_end(&w2);
+	dev_close(&other);
+	munmap(p, PAGE);
+}
+
 /* ---- It does not wait --------------------------------------------------- */
 
 /* A change of p was made, was recorded, and did not have to wait for long. */
@@ -923,6 +981,7 @@ int main(void)
 		HOLD_TEST(bad_holds_are_refused),
 		HOLD_TEST(acknowledge_first),
 		HOLD_TEST(wait_for_a_change_that_waits),
+		HOLD_TEST(one_range_serves_one_thread),
 		HOLD_TEST(acknowledging_thread_never_waits),
 		HOLD_TEST(who_acknowledges_is_the_one),
 		HOLD_TEST(late_file_makes_nobody_wait),
