@@ -183,4 +183,20 @@ static inline int child_kill(struct child *c)
 	return child_end(c);
 }
 
+/* For cgroups. */
+static inline bool write_file(const char *dir, const char *name,
+			      const char *text)
+{
+	char path[128];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ok = fd >= 0 && write(fd, text, strlen(text)) > 0;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 #endif

@@ -239,6 +239,8 @@ static int wait_in_parts(struct hmm_file *f, struct hmm_range *range,
 		part = min(ms, WAIT_PART);
 		if (hmm_range_wait_until_valid(range, part))
 			return 0;
+		if (READ_ONCE(f->hmm->dead))
+			return -ESRCH;
 		ms -= part;
 		if (!ms)
 			return -ETIMEDOUT;

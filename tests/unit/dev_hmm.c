@@ -6,7 +6,8 @@
  */
 #include <poll.h>
 #include <signal.h>
-#include <sys/uio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "dev_support.h"
 
@@ -286,24 +287,46 @@ static void errors_write_nothing(void **state)
 	munmap(p, 3 * PAGE);
 }
 
-static void special_memory_is_special(void **state)
+static struct hmm_dev_vma vma_at(int fd, const void *p)
 {
-	uint64_t pfn = DEV_VALID;
-	struct hmm_dev_range r;
-	FILE *maps = fopen("/proc/self/maps", "re");
-	unsigned long start = 0;
+	struct hmm_dev_vma vma = { .addr = (uintptr_t)p, .pad = 7 };
+
+	assert_int_equal(req(fd, HMM_DEV_VMA, &vma), 0);
+	assert_int_equal(vma.pad, 0);
+	return vma;
+}
+
+/* Some VM_PFNMAP or VM_IO memory; the vDSO's data may be. */
+static unsigned long special_address(void)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	unsigned long start = 0, special = 0;
 	char line[512];
 
-	(void)state;
-	while (maps && fgets(line, sizeof(line), maps))
-		if (strstr(line, "[vvar]"))
+	while (smaps && fgets(line, sizeof(line), smaps)) {
+		if (strchr(line, '-') && !strstr(line, ":  "))
 			start = strtoul(line, NULL, 16);
-	if (maps)
-		fclose(maps);
+		if (!strncmp(line, "VmFlags:", 8) &&
+		    (strstr(line, " pf") || strstr(line, " io")))
+			special = start;
+	}
+	if (smaps)
+		fclose(smaps);
+	return special;
+}
+
+static void special_memory_is_special(void **state)
+{
+	unsigned long start = special_address();
+	uint64_t pfn = DEV_VALID;
+	struct hmm_dev_range r;
+
+	(void)state;
 	if (!start) {
-		print_message("skip: no vvar\n");
+		print_message("skip: no special memory in this process\n");
 		skip();
 	}
+	assert_true(vma_at(dev.fd, (void *)start).flags & HMM_DEV_VM_SPECIAL);
 	r = entries((void *)start, 1, &pfn);
 	assert_int_equal(walk(dev.fd, false, &r), 0);
 	assert_int_equal(pfn, DEV_SPECIAL);
@@ -445,15 +468,6 @@ static void ranges_may_be_left_to_close(void **state)
 }
 
 /* ---- Vmas --------------------------------------------------------------- */
-
-static struct hmm_dev_vma vma_at(int fd, const void *p)
-{
-	struct hmm_dev_vma vma = { .addr = (uintptr_t)p, .pad = 7 };
-
-	assert_int_equal(req(fd, HMM_DEV_VMA, &vma), 0);
-	assert_int_equal(vma.pad, 0);
-	return vma;
-}
 
 static void vmas_are_found(void **state)
 {
@@ -671,6 +685,73 @@ static void files_of_one_mm_are_limited(void **state)
 	parameter("files_per_mm", old);
 }
 
+#define CHARGED_FILES 16
+#define CHARGED_RANGES 20000
+
+static void take_memory(struct child *c, void *p)
+{
+	int fd[CHARGED_FILES], i;
+
+	child_at(c, 1);
+	for (i = 0; i < CHARGED_FILES; i++)
+		fd[i] = open("/dev/hmm", O_RDONLY);
+	child_at(c, 2);
+	for (i = 0; i < CHARGED_RANGES; i++)
+		registered(fd[0], p, 1);
+	child_at(c, 3);
+}
+
+static unsigned long charge_of(const char *dir)
+{
+	char path[128], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/memory.current", dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	return strtoul(text, NULL, 10);
+}
+
+static void memory_is_charged_to_the_caller(void **state)
+{
+	char mnt[] = "/tmp/cgroup-XXXXXX", dir[64], text[16];
+	unsigned long charge[3];
+	struct child *c;
+	char *p;
+	int i;
+
+	(void)state;
+	assert_non_null(mkdtemp(mnt));
+	if (mount("cgroup2", mnt, "cgroup2", 0, NULL) ||
+	    !write_file(mnt, "cgroup.subtree_control", "+memory")) {
+		print_message("skip: cgroup's memory: %s\n", strerror(errno));
+		umount(mnt);
+		rmdir(mnt);
+		skip();
+	}
+	snprintf(dir, sizeof(dir), "%s/test", mnt);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	p = map_touched(1);
+	c = child_start(take_memory, p);
+	snprintf(text, sizeof(text), "%d", c->pid);
+	assert_true(write_file(dir, "cgroup.procs", text));
+	for (i = 0; i < 3; i++) {
+		wait_for(child_is_at(c, i + 1));
+		charge[i] = charge_of(dir);
+		child_let(c, i + 2);
+	}
+	child_end(c);
+	rmdir(dir);
+	umount(mnt);
+	rmdir(mnt);
+	munmap(p, PAGE);
+	/* The ring alone, and the range alone. */
+	assert_true(charge[1] - charge[0] >= CHARGED_FILES * 12 * PAGE);
+	assert_true(charge[2] - charge[1] >= CHARGED_RANGES * 128);
+}
+
 /* ---- Other processes ---------------------------------------------------- */
 
 static void change_memory(struct child *c, void *arg)
@@ -790,7 +871,8 @@ static void registered_range_keeps_nothing(void **state)
 	struct child *c;
 	struct dev other;
 	uint64_t pfn;
-	struct hmm_dev_range r = { .nr = 0 };
+	struct hmm_dev_wait wait = { .ms = 60000 };
+	struct hmm_dev_range r;
 	uint32_t id;
 	char *p;
 
@@ -801,13 +883,14 @@ static void registered_range_keeps_nothing(void **state)
 	other.fd = dev_open_file();
 	assert_int_equal(dev_bind_to(other.fd, c->pid, O_RDONLY), 0);
 	dev_map(&other);
-	id = registered(other.fd, p, 1);
+	id = wait.id = registered(other.fd, p, 1);
 	r = entries(p, 1, &pfn);
 	r.id = id;
 	assert_int_equal(walk(other.fd, false, &r), 0);
 	child_kill(c);
 	is_gone(&other);
 	assert_int_equal(req(other.fd, HMM_DEV_VALID, id), 0);
+	assert_int_equal(req(other.fd, HMM_DEV_WAIT, &wait), -ESRCH);
 	assert_int_equal(req(other.fd, HMM_DEV_SNAPSHOT, &r), -ESRCH);
 	assert_int_equal(req(other.fd, HMM_DEV_UNREGISTER, id), 0);
 	dev_close(&other);
@@ -1127,6 +1210,7 @@ int main(int argc, char **argv)
 		DEV_TEST(largest_walk),
 		DEV_TEST(ranges_are_limited),
 		DEV_TEST(files_of_one_mm_are_limited),
+		DEV_TEST(memory_is_charged_to_the_caller),
 		DEV_TEST(a_process_one_may_trace),
 		DEV_TEST(a_process_that_exits_is_gone),
 		DEV_TEST(a_process_that_execs_is_gone),

@@ -888,20 +888,6 @@ static void others_wait_for_root_only(void **state)
 
 /* ---- Who must not block ------------------------------------------------- */
 
-static bool write_file(const char *dir, const char *name, const char *text)
-{
-	char path[128];
-	bool ok;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	ok = fd >= 0 && write(fd, text, strlen(text)) > 0;
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
 static bool is_frozen(const char *dir)
 {
 	char path[128], text[16] = "";
