@@ -317,8 +317,8 @@ struct hmm_dev_range {
  *  - if the acknowledging thread makes it, or has died or is being killed;
  *  - if who makes it is exiting or being killed, then or later;
  *  - if it must not block (the OOM killer's, for example);
- *  - if it serves to get memory, which the acknowledgement may take (reclaim,
- *    compaction);
+ *  - if it serves to get memory at once, which the acknowledgement may take
+ *    (reclaim; compaction by who needs the memory);
  *  - if it is made by neither thread of the address space itself (truncation
  *    by another process, migration or merging by the kernel) - unless the
  *    file's opener had CAP_SYS_ADMIN, because such a one may hold up others;
