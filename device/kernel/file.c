@@ -205,6 +205,10 @@ static int __init dm_init(void)
 	unsigned int i;
 	int ret;
 
+	if (!spm_addr_dev0 != !spm_addr_dev1) {
+		pr_err("hmm_dmirror: no spm_addr_dev0 or spm_addr_dev1\n");
+		return -EINVAL;
+	}
 	for (i = 0; i < nr_devices(); i++) {
 		ret = add(&devices[i], start[i]);
 		if (ret)

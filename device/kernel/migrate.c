@@ -15,6 +15,12 @@
 
 #include "dmirror.h"
 
+/*
+ * A page that someone else looks at just then, reclaim for one, can't be moved;
+ * a moment later it can.
+ */
+#define DM_TRIES 10
+
 /* struct migrate_vma's arrays, and how many pages found no room. */
 struct moves {
 	unsigned long src[DM_CHUNK];
@@ -135,13 +141,16 @@ out:
 
 int dm_migrate_to_device(struct dmirror *dm, struct dmirror_cmd *cmd)
 {
-	int ret = migrate(dm, cmd, true);
+	int tries = DM_TRIES, ret;
 
-	if (ret)
-		return ret;
-	/* What counts is what is there now, not who has moved it. */
-	cmd->cpages = 0;
-	ret = dm_access(dm, cmd, DM_RESIDENT);
+	do {
+		ret = migrate(dm, cmd, true);
+		if (ret)
+			return ret;
+		/* What counts is what is there now, not who has moved it. */
+		cmd->cpages = 0;
+		ret = dm_access(dm, cmd, DM_RESIDENT);
+	} while (ret == -ENOENT && --tries);
 	cmd->faults = 0;
 	return ret;
 }
@@ -151,36 +160,44 @@ int dm_migrate_to_system(struct dmirror *dm, struct dmirror_cmd *cmd)
 	return migrate(dm, cmd, false);
 }
 
-/* Of n pages from pfn on; how many are still in use. */
-static unsigned long evict(struct moves *moves, unsigned long pfn,
-			   unsigned long n)
+static void evict(struct moves *moves, unsigned long pfn, unsigned long n)
 {
-	unsigned long i, held = 0;
-
 	migrate_device_range(moves->src, pfn, n);
 	copy_pages(moves, n, NULL);
 	migrate_device_pages(moves->src, moves->dst, n);
 	migrate_device_finalize(moves->src, moves->dst, n);
-	for (i = 0; i < n; i++)
-		held += page_count(pfn_to_page(pfn + i)) != 0;
-	return held;
+}
+
+/* Is any of n pages from pfn on in use? */
+static bool in_use(unsigned long pfn, unsigned long n)
+{
+	while (n--)
+		if (page_count(pfn_to_page(pfn + n)))
+			return true;
+	return false;
 }
 
 int dm_evict(struct dm_memory *memory)
 {
-	unsigned long pfn, i, held = 0;
+	unsigned long start, i;
 	struct moves *moves;
+	int tries, ret = -EBUSY;
 
 	if (!memory)
 		return -EOPNOTSUPP;
 	moves = kvzalloc(sizeof(*moves), GFP_KERNEL);
 	if (!moves)
 		return -ENOMEM;
-	pfn = dm_memory_start(memory);
-	for (i = 0; i < DM_MEMORY_PAGES; i += DM_CHUNK) {
-		held += evict(moves, pfn + i, DM_CHUNK);
-		cond_resched();
+	start = dm_memory_start(memory);
+	for (tries = DM_TRIES; tries && ret; tries--) {
+		for (i = 0; i < DM_MEMORY_PAGES; i += DM_CHUNK) {
+			evict(moves, start + i, DM_CHUNK);
+			cond_resched();
+		}
+		ret = in_use(start, DM_MEMORY_PAGES) ? -EBUSY : 0;
+		if (ret)
+			schedule_timeout_uninterruptible(1);
 	}
 	kvfree(moves);
-	return held ? -EBUSY : 0;
+	return ret;
 }

@@ -16,9 +16,21 @@ ok()
 	fi
 }
 
+no_memory()
+{
+	! insmod "$modules/hmm_dmirror.ko" spm_addr_dev0="$1" \
+		${2+spm_addr_dev1="$2"}
+}
+
 load()
 {
 	ok "load hmm" insmod "$modules/hmm.ko"
+	# One alone, the kernel's own memory, the same twice, thin air, a byte off.
+	for spm in "0x40000000" "0x10000000 0x44000000" \
+		"0x40000000 0x42000000" "0x40000000 0x7000000000" \
+		"0x40000000 0x44000001"; do
+		ok "refuse memory at $spm" no_memory $spm
+	done
 	# 64 MiB for each of two devices, as run.sh has hidden them.
 	ok "load hmm_dmirror" insmod "$modules/hmm_dmirror.ko" \
 		spm_addr_dev0=0x40000000 spm_addr_dev1=0x44000000

@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "support.h"
 
@@ -162,6 +163,15 @@ static void need_memory(void)
 	skip();
 }
 
+static void need_exclusive(void *page)
+{
+	if (request(device[0], EXCLUSIVE, page, scratch, 1, NULL) !=
+	    -EOPNOTSUPP)
+		return;
+	print_message("skip: the kernel exports no way to it\n");
+	skip();
+}
+
 /* ---- There and back ----------------------------------------------------- */
 
 static void moves_there_and_back(void **state)
@@ -267,8 +277,12 @@ static void child(enum end end, int up)
 	int fd = open_device(2);
 	char *p = filled(SOME, 1);
 
-	if (request(fd, TO_DEVICE, p, scratch, SOME, NULL))
+	int ret = request(fd, TO_DEVICE, p, scratch, SOME, NULL);
+
+	if (ret) {
+		print_error("TO_DEVICE: %s\n", strerror(-ret));
 		_exit(1);
+	}
 	/* A copy of the child's own, of what is still in the device. */
 	if (!fork())
 		_exit(*(unsigned long *)p != 1);
@@ -420,18 +434,12 @@ static void pinned_page_keeps_the_module(void **state)
 static void exclusive_until_used(void **state)
 {
 	char *p;
-	int ret;
 
 	(void)state;
 	need_memory();
 	p = filled(SOME, 6);
-	ret = request(device[0], EXCLUSIVE, p, scratch, SOME, NULL);
-	if (ret == -EOPNOTSUPP) {
-		munmap(p, SOME * PAGE);
-		print_message("skip: the kernel exports no way to it\n");
-		skip();
-	}
-	assert_int_equal(ret, 0);
+	need_exclusive(p);
+	move(device[0], EXCLUSIVE, p, SOME);
 	assert_filled(scratch, SOME, 6);
 	assert_int_equal(request(device[0], CHECK_EXCLUSIVE, p, NULL, SOME,
 				 NULL),
@@ -542,6 +550,8 @@ static void no_write_is_lost(void **state)
 
 	(void)state;
 	need_memory();
+	stop = false;
+	moves = accesses = wrong = 0;
 	contested = filled(CONTESTED, 0);
 	for (i = 0; i < 4; i++)
 		pthread_create(&thread[n++], NULL, writer,
@@ -559,6 +569,60 @@ static void no_write_is_lost(void **state)
 	assert_true(moves > 100 && accesses > 100);
 	munmap(contested, CONTESTED * PAGE);
 	assert_in_use(0);
+}
+
+/* ---- A claim and a change ------------------------------------------------ */
+
+static void *claimer(void *arg)
+{
+	char buffer[PAGE];
+
+	while (!stop)
+		moves += !request(device[0], EXCLUSIVE, contested, buffer, 1,
+				  NULL);
+	return arg;
+}
+
+/* Whoever wants the device's lock has to wait, a claimer that is done too. */
+static void *hog(void *arg)
+{
+	char prots[512];
+
+	while (!stop)
+		request(device[0], SNAPSHOT, arg, prots, sizeof(prots), NULL);
+	return NULL;
+}
+
+static void claim_is_not_late(void **state)
+{
+	unsigned long i, n, buffer[PAGE / sizeof(long)];
+	time_t end = time(NULL) + (is_slow() ? 10 : 3);
+	pthread_t thread[4];
+	char *other;
+
+	(void)state;
+	need_memory();
+	stop = false;
+	moves = accesses = wrong = 0;
+	contested = filled(1, 0);
+	need_exclusive(contested);
+	other = filled(512, 0);
+	for (i = 0; i < 4; i++)
+		pthread_create(&thread[i], NULL, i < 2 ? claimer : hog, other);
+	for (n = 1; time(NULL) < end; n++) {
+		*(volatile unsigned long *)contested = n;
+		madvise(contested, PAGE, MADV_DONTNEED);
+		use(device[0], DEVICE_READ, contested, buffer);
+		wrong += buffer[0] != 0;
+	}
+	stop = true;
+	for (i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	print_message("%lu claims, %lu accesses, %lu wrong\n", moves, accesses,
+		      wrong);
+	assert_int_equal(wrong, 0);
+	munmap(contested, PAGE);
+	munmap(other, 512 * PAGE);
 }
 
 int main(void)
@@ -580,6 +644,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pinned_page_keeps_the_module,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(exclusive_until_used, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(claim_is_not_late, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(no_write_is_lost, setup,
 						teardown),
