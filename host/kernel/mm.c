@@ -255,10 +255,14 @@ void hmm_host_put(struct hmm *hmm)
 	if (!refcount_dec_and_lock(&m->users, &mms_lock))
 		return;
 	hash_del(&m->node);
-	spin_unlock(&mms_lock);
-	/* Either may be the one that frees m, once no CPU is inside them. */
+	/*
+	 * Either may be the one that frees m, once no CPU is inside them.  Who
+	 * finds none here makes new ones, and would get these again from the
+	 * kernel if it still knew them: so both are gone before the lock is.
+	 */
 	mmu_notifier_put(&m->marks);
 	mmu_notifier_put(&m->tells);
+	spin_unlock(&mms_lock);
 }
 
 void hmm_marks_lock(struct hmm *hmm)
