@@ -303,7 +303,7 @@ static void *watcher(void *arg)
 		{ .fd = ev->kicks[0].fd, .events = POLLIN },
 	};
 	const struct timespec pause = { .tv_nsec = QUIET_NS };
-	uint64_t consumed;
+	uint64_t consumed = READ_ONCE(mm->hmm.consumed);
 	bool busy = false;
 
 	if (mm->src->waits) {
@@ -320,13 +320,15 @@ static void *watcher(void *arg)
 		WRITE_ONCE(ev->armed, false);
 		if (fds[1].revents & POLLIN)
 			take_kicks(ev);
-		consumed = READ_ONCE(mm->hmm.consumed);
 		drain(mm);
 		tell(mm);
 		/* What the mirrors hold will never be invalidated: only once. */
 		if (READ_ONCE(ev->failed))
 			hmm_release(&mm->hmm);
-		busy = READ_ONCE(mm->hmm.consumed) != consumed;
+		/* Whoever took the records: more are likely to follow. */
+		busy = READ_ONCE(mm->hmm.consumed) != consumed &&
+		       hmm_wants_records(&mm->hmm);
+		consumed = READ_ONCE(mm->hmm.consumed);
 	}
 	return NULL;
 }
