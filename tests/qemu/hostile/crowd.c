@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * crowd.c - a million ranges, many files, many processes
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hostile.h"
+
+#define RANGES 1000000u
+#define PROCESSES 200u
+/* What stays allocated for other reasons, and comes and goes in a guest. */
+#define TOLERANCE_KIB (16 * 1024)
+
+static void check_memory(long before)
+{
+	long after = memory_used();
+
+	if (after > before + TOLERANCE_KIB)
+		failed("%ld KiB more in use than before", after - before);
+}
+
+/* ---- Ranges -------------------------------------------------------------- */
+
+static void change_own_memory(unsigned int times)
+{
+	char *p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		_exit(2);
+	while (times--) {
+		*p = 1;
+		madvise(p, 16 * PAGE, MADV_DONTNEED);
+	}
+	munmap(p, 16 * PAGE);
+}
+
+/* All in use when it is killed.  Exit status 2 no memory, 3 a wrong answer. */
+static void have_ranges(void *arg)
+{
+	int fd = open(DEVICE, O_RDONLY | O_CLOEXEC);
+	uint32_t id = 0, i;
+
+	(void)arg;
+	if (fd < 0)
+		_exit(2);
+	for (i = 0; i < RANGES; i++) {
+		id = register_page(fd, (0x100000ul + 2 * i) * PAGE);
+		if (!id)
+			_exit(2);
+	}
+	change_own_memory(100);
+	if (ioctl(fd, HMM_DEV_UNREGISTER, (unsigned long)id) ||
+	    !ioctl(fd, HMM_DEV_UNREGISTER, (unsigned long)id) ||
+	    errno != ENOENT)
+		_exit(3);
+	kill(getpid(), SIGKILL);
+}
+
+void million_ranges(void)
+{
+	long before = memory_used();
+	int status = wait_for(spawn(have_ranges, NULL));
+
+	if (!WIFSIGNALED(status))
+		failed("status %#x", status);
+	check_nothing_left();
+	check_memory(before);
+}
+
+/* ---- Files --------------------------------------------------------------- */
+
+static long parameter(const char *name)
+{
+	char path[64];
+	long value = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/module/hmm/parameters/%s", name);
+	f = fopen(path, "r");
+	if (f && fscanf(f, "%ld", &value) != 1)
+		value = -1;
+	if (f)
+		fclose(f);
+	return value;
+}
+
+static void open_many(void *arg)
+{
+	long limit = *(long *)arg, i;
+	int fd[1024];
+
+	if (limit > 1024)
+		_exit(2);
+	for (i = 0; i < limit; i++) {
+		fd[i] = open(DEVICE, O_RDONLY | O_CLOEXEC);
+		if (fd[i] < 0)
+			_exit(3);
+	}
+	if (open(DEVICE, O_RDONLY | O_CLOEXEC) >= 0 || errno != EUSERS)
+		_exit(4);
+	change_own_memory(10);
+	close(fd[0]);
+	if (open(DEVICE, O_RDONLY | O_CLOEXEC) < 0)
+		_exit(5);
+}
+
+void files_in_one_process(void)
+{
+	long limit = parameter("files_per_mm"), before = memory_used();
+	unsigned int i;
+	int status;
+
+	for (i = 0; i < options.times && good(); i++) {
+		status = wait_for(spawn(open_many, &limit));
+		if (status)
+			failed("status %#x", status);
+	}
+	check_nothing_left();
+	check_memory(before);
+}
+
+/* ---- Processes ----------------------------------------------------------- */
+
+struct crowd {
+	atomic_uint ready;
+	atomic_bool begin;
+};
+
+/* Maps its file, too: that must not keep anything alive. */
+static void use_device(void *arg)
+{
+	struct crowd *crowd = arg;
+	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = open(DEVICE, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || !map_device(fd) || !register_page(fd, (unsigned long)p) ||
+	    ioctl(fd, HMM_DEV_HOLD, 100ul))
+		_exit(2);
+	atomic_fetch_add(&crowd->ready, 1);
+	while (!crowd->begin)
+		usleep(100000);
+	for (;;)
+		change_own_memory(10);
+}
+
+void processes(void)
+{
+	struct crowd *crowd = shared_memory(PAGE);
+	long before = memory_used();
+	double end = now() + HANG_SECONDS;
+	pid_t pid[PROCESSES];
+	unsigned int i, n;
+
+	for (n = 0; n < PROCESSES; n++) {
+		pid[n] = spawn(use_device, crowd);
+		if (pid[n] < 0)
+			break;
+	}
+	while (crowd->ready < n && now() < end)
+		usleep(10000);
+	if (crowd->ready < n)
+		failed("%u of %u processes use the device", crowd->ready, n);
+	crowd->begin = true;
+	usleep(300000);
+	for (i = 0; i < n; i++)
+		kill(-pid[i], SIGKILL);
+	for (i = 0; i < n; i++)
+		kill_group(pid[i]);
+	check_nothing_left();
+	check_memory(before);
+	munmap(crowd, PAGE);
+}
