@@ -40,8 +40,7 @@ static bool acker_lives(struct dev_hold *h)
 	rcu_read_lock();
 	acker = pid_task(h->acker, PIDTYPE_PID);
 	ret = acker && !(READ_ONCE(acker->flags) & PF_EXITING) &&
-	      !(READ_ONCE(acker->signal->flags) & SIGNAL_GROUP_EXIT) &&
-	      !fatal_signal_pending(acker);
+	      !(READ_ONCE(acker->signal->flags) & SIGNAL_GROUP_EXIT);
 	rcu_read_unlock();
 	return ret;
 }
