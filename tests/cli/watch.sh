@@ -27,4 +27,89 @@ for source in $available; do
 	check "$source: json" has "$TMP/lines" '"kind":"unmap"' \
 		'"start":"0x123400000000"' '"stable_after_ns":'
 done
+
+# ---- A process that runs ----------------------------------------------------
+
+try "$HMM" watch 4194304
+check "no such process: status 1" status_is 1
+check "no such process: said" has err "there is no process 4194304"
+# Ours, which we may trace.
+sleep 60 &
+sleeper=$!
+if ! echo "$available" | grep -qx module; then
+	try "$HMM" watch $sleeper
+	check "PID without the module: status 1" status_is 1
+	check "PID without the module: what to do" has err "load hmm.ko"
+	kill $sleeper
+	exit $bad
+fi
+kill $sleeper
+try "$HMM" watch --source uffd $$
+check "PID with another source: what to do" has err "load hmm.ko"
+
+# watch_pid NAME PROGRAM: it takes no preloaded library, and need not
+watch_pid()
+{
+	"$2" 8 >"$TMP/printed" &
+	pid=$!
+	sleep 0.1
+	try "$HMM" watch -o "$TMP/lines" $pid
+	wait $pid
+	check "$1: its exit status" [ $? = 7 ]
+	check "$1: ends with it" status_is 0
+	check "$1: each unmapping is a line" \
+		sh -c '[ $(grep -cE "unmap +123400000000-123400100000 +1 MiB +[0-9.]+ [mun]?s  \[anonymous\]" '"$TMP/lines"') -ge 4 ]'
+	check "$1: what it is worth" has err "changes shown" "0 dropped" \
+		"source module"
+}
+
+watch_pid "PID" "$change"
+if ${CC-gcc} -static -O2 -D_GNU_SOURCE -o "$TMP/static" tests/cli/change.c \
+	2>/dev/null; then
+	watch_pid "PID, static" "$TMP/static"
+else
+	echo "skip PID, static: no static libc"
+fi
+if command -v go >/dev/null; then
+	cat >"$TMP/change.go" <<-END
+	package main
+
+	import (
+		"syscall"
+		"time"
+		"unsafe"
+	)
+
+	func main() {
+		for i := 0; i < 20; i++ {
+			m, _ := syscall.Mmap(-1, 0, 1<<20, 3, 0x22)
+			for j := range m {
+				m[j] = 1
+			}
+			time.Sleep(200 * time.Millisecond)
+			_ = unsafe.Pointer(&m[0])
+			syscall.Munmap(m)
+		}
+	}
+	END
+	if (cd "$TMP" && go build -o go-change change.go) 2>/dev/null; then
+		"$TMP/go-change" &
+		try "$HMM" watch -o "$TMP/lines" $!
+		check "PID, Go: unmapping is seen" grep -q "unmap .* 1 MiB " \
+			"$TMP/lines"
+	fi
+else
+	echo "skip PID, Go: no Go"
+fi
+
+# Another program in the same process.
+sh -c "sleep 1; exec $change 4" >/dev/null &
+try "$HMM" watch -o "$TMP/lines" $!
+check "PID executes another program: goes on" \
+	has "$TMP/lines" "123400000000-123400100000"
+if [ "$(id -u)" = 0 ]; then
+	as_nobody_dir
+	try $NOBODY "$NOBODY_HMM" watch $$
+	check "PID of another user: what is missing" has err CAP_SYS_PTRACE
+fi
 exit $bad

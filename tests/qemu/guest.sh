@@ -60,6 +60,16 @@ unit_tests module dev_hmm dev_hold
 unit_tests module source_module driver_loop other_process rules kinds fork \
 	known_vma mapped_later dmirror dmirror_life dmirror_churn told \
 	bad_input closed kernel_api
+torture=$O/torture
+run torture 200 env HMM_SOURCE=module "$torture/torture" -t 30
+run torture-storm 200 env HMM_SOURCE=module "$torture/torture" -t 10 -i -f
+run snapshots 200 env HMM_SOURCE=module "$torture/snapshot" -n 50
+run torture-mutant 200 sh "$1/tests/qemu/broken.sh" env HMM_SOURCE=module \
+	MUTANT=unmap "$torture/torture-mutant" -t 8
+for command in run watch snapshot; do
+	run "hmm-$command" 200 sh -c \
+		"cd '$1' && O='$O' SOURCES=module sh tests/cli/$command.sh"
+done
 run device-memory 300 env HMM_TEST_SLOW=1 "$O/tests/device_memory"
 run hmm-tests 300 sh "$1/tests/qemu/self_test.sh" "$O"
 run modules 300 sh "$module" "$kernel/modules" "$O" use_and_unload

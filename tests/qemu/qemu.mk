@@ -9,7 +9,8 @@
 QEMU_KERNELS ?= 6.12 6.1 trixie-backports
 
 .PHONY: qemu-check
-qemu-check: tests $O/hostile
+qemu-check: all tests $O/hostile \
+	$(addprefix $O/torture/,torture snapshot torture-mutant)
 	MAKE='$(MAKE)' tests/qemu/run.sh $O $(QEMU_KERNELS)
 
 # What /dev/hmm costs, in the first of them.

@@ -14,8 +14,8 @@
 
 #include "source.h"
 
-extern const struct hmm_source_ops __real_hmm_source_kvm,
-	__real_hmm_source_uffd;
+extern const struct hmm_source_ops __real_hmm_source_module,
+	__real_hmm_source_kvm, __real_hmm_source_uffd;
 
 static struct hmm_source_ops ops;
 static const struct hmm_source_ops *real;
@@ -31,7 +31,9 @@ static void pass_on(void *ctx, const struct hmm_event *event)
 	struct hmm_event changed = *event;
 	struct sink *sink = ctx;
 
-	if (!strcmp(mutant, "counter") && event->phase == HMM_EVENT_OPEN)
+	if (!strcmp(mutant, "counter") && event->phase == HMM_EVENT_END)
+		return;
+	if (!strcmp(mutant, "counter"))
 		changed.phase = HMM_EVENT_PAST;
 	if (!strcmp(mutant, hmm_change_kind_name(event->kind)))
 		return;
@@ -70,6 +72,11 @@ static int attach(const struct hmm_source_ops *source, struct hmm_source **srcp,
 	return 0;
 }
 
+static int attach_module(struct hmm_source **srcp, char *why, size_t size)
+{
+	return attach(&__real_hmm_source_module, srcp, why, size);
+}
+
 static int attach_kvm(struct hmm_source **srcp, char *why, size_t size)
 {
 	return attach(&__real_hmm_source_kvm, srcp, why, size);
@@ -85,8 +92,16 @@ static void detach(struct hmm_source *src)
 	real->detach(src);
 }
 
-extern const struct hmm_source_ops __wrap_hmm_source_kvm,
-	__wrap_hmm_source_uffd;
+extern const struct hmm_source_ops __wrap_hmm_source_module,
+	__wrap_hmm_source_kvm, __wrap_hmm_source_uffd;
+
+const struct hmm_source_ops __wrap_hmm_source_module = {
+	.name = "module",
+	.misses = "",
+	.level = 2,
+	.attach = attach_module,
+	.detach = detach,
+};
 
 const struct hmm_source_ops __wrap_hmm_source_kvm = {
 	.name = "kvm",

@@ -10,7 +10,8 @@ TO := $O/torture
 T_OBJ := $(patsubst $(TDIR)/%.c,$(TO)/obj/%.o,\
 	$(filter-out $(TDIR)/snapshot.c $(TDIR)/mutant.c,$(wildcard $(TDIR)/*.c)))
 # The sources are replaced where mm.c refers to them.
-T_MUTANT := -Wl,--wrap=hmm_source_kvm -Wl,--wrap=hmm_source_uffd
+T_MUTANT := -Wl,--wrap=hmm_source_module -Wl,--wrap=hmm_source_kvm \
+	-Wl,--wrap=hmm_source_uffd
 
 $(TO)/obj/%.o: $(TDIR)/%.c | gen
 	@mkdir -p $(@D)

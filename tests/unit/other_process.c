@@ -62,8 +62,9 @@ static int obey(int fd, const struct command *c)
 
 	switch (c->order) {
 	case TOUCH:
+		/* To read it first would be a change more: the page of zeroes. */
 		for (i = 0; i < c->len; i += PAGE)
-			p[i]++;
+			p[i] = 1;
 		break;
 	case UNMAP:
 		ret = munmap(c->addr, c->len);
@@ -95,6 +96,7 @@ static int obey(int fd, const struct command *c)
 	case EXECUTE:
 		/* It reads until the other end is closed. */
 		dup2(fd, 0);
+		dup2(fd, 1);
 		execve("/bin/cat", (char *const[]){ "cat", NULL }, none);
 		break;
 	}
@@ -398,6 +400,7 @@ static void options_grow(void **state)
 
 static void not_a_process(void **state)
 {
+	struct pollfd ended = { .events = POLLIN };
 	struct mm_struct *mm;
 	struct puppet p;
 	int fd, status;
@@ -413,6 +416,9 @@ static void not_a_process(void **state)
 
 	puppet_start(&p);
 	kill(p.pid, SIGKILL);
+	/* Dead, and not yet waited for. */
+	ended.fd = p.pidfd;
+	assert_int_equal(poll(&ended, 1, -1), 1);
 	assert_int_equal(try_attach(&mm, p.pidfd, false, NULL), -ESRCH);
 	assert_int_equal(waitpid(p.pid, &status, 0), p.pid);
 	assert_int_equal(try_attach(&mm, p.pidfd, false, NULL), -ESRCH);
@@ -706,8 +712,12 @@ static void ends(void (*end)(struct puppet *))
 	mm = attach_to(&p, false);
 	assert_int_equal(tell(&p, TOUCH, 0, PAGES), 0);
 	notes_start(&n, mm, p.memory);
-	range_start(&range, mm, p.memory, PAGES, pfns, 0);
-	assert_int_equal(range_snapshot(&range, mm), PAGES);
+	range_start(&range, mm, p.memory + PAGE, PAGES - 1, pfns, 0);
+	assert_int_equal(range_snapshot(&range, mm), PAGES - 1);
+	assert_true(range_valid_soon(&range));
+	/* Who is told has something else to do: it is found out all the same. */
+	n.ms = 500;
+	assert_int_equal(tell(&p, UNMAP, 0, 1), 0);
 	assert_true(range_valid_soon(&range));
 	end(&p);
 	if (end != by_exec)
