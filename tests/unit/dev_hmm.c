@@ -1050,6 +1050,46 @@ static void bound_file_has_no_history(void **state)
 	child_kill(c);
 }
 
+/* At the limit of the other process: it goes on to show ours. */
+static void file_that_could_not_be_bound_is_as_before(void **state)
+{
+	struct child *c = child_start(exit_soon, NULL);
+	unsigned int old;
+	uint64_t from;
+	int first, second;
+	struct dev d;
+	char *p;
+
+	(void)state;
+	old = parameter("files_per_mm", 3);
+	wait_for(child_is_at(c, 1));
+	first = dev_open_file();
+	assert_int_equal(dev_bind_to(first, c->pid, O_RDONLY), 0);
+	second = dev_open_file();
+	assert_int_equal(dev_bind_to(second, c->pid, O_RDONLY), 0);
+	parameter("files_per_mm", 2);
+	d.fd = dev_open_file();
+	assert_int_equal(dev_bind_to(d.fd, c->pid, O_RDONLY), EUSERS);
+	close(first);
+	assert_int_equal(dev_bind_to(d.fd, c->pid, O_RDONLY), 0);
+	close(d.fd);
+	first = dev_open_file();
+	assert_int_equal(dev_bind_to(first, c->pid, O_RDONLY), 0);
+
+	d.fd = dev_open_file();
+	assert_int_equal(dev_bind_to(d.fd, c->pid, O_RDONLY), EUSERS);
+	dev_map(&d);
+	from = dev_head(&d);
+	p = map_touched(1);
+	munmap(p, PAGE);
+	assert_true(dev_recorded(&d, from, p));
+	parameter("files_per_mm", old);
+	dev_close(&d);
+	close(first);
+	close(second);
+	child_kill(c);
+}
+
 static void process_that_is_gone_cannot_be_bound(void **state)
 {
 	struct child *c = child_start(exit_soon, NULL);
@@ -1220,6 +1260,7 @@ int main(int argc, char **argv)
 		DEV_TEST(only_proc_pid_mem_binds),
 		DEV_TEST(binding_comes_first),
 		DEV_TEST(bound_file_has_no_history),
+		DEV_TEST(file_that_could_not_be_bound_is_as_before),
 		DEV_TEST(process_that_is_gone_cannot_be_bound),
 		DEV_TEST(writing_takes_a_writable_mem),
 		DEV_TEST(nobody_sees_no_more_than_elsewhere),
