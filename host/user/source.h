@@ -21,8 +21,8 @@
 enum hmm_event_phase {
 	HMM_EVENT_OPEN,  /* it started; nobody will tell when it ends */
 	HMM_EVENT_START, /* it started; an HMM_EVENT_END will follow */
-	HMM_EVENT_END,   /* the end of an equal HMM_EVENT_START */
-	HMM_EVENT_PAST,  /* it started and ended */
+	HMM_EVENT_END, /* the end of an HMM_EVENT_START; of none that was lost */
+	HMM_EVENT_PAST, /* it started and ended */
 };
 
 /**
@@ -87,8 +87,10 @@ struct hmm_source_ops {
 	/*
 	 * Hand every record that is ready to fn, in order, and set *consumed to
 	 * the counter's value up to which this and earlier calls did.  Lost
-	 * records are one event over everything (kind HMM_CHANGE_LOST).  Called
-	 * under the host's drain lock; neither sleeps nor calls the library.
+	 * records are one event over everything (kind HMM_CHANGE_LOST), and, if
+	 * there may be ends among them, then one HMM_EVENT_END for each
+	 * HMM_EVENT_START that has none yet.  Called under the host's drain
+	 * lock; neither sleeps nor calls the library.
 	 * 0; -ESRCH if the address space is gone; another -errno if the source
 	 * has failed: nothing it says counts any more.
 	 */

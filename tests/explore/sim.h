@@ -56,6 +56,7 @@ struct sim_change {
 	uint8_t task;
 	bool barred; /* the barrier waits for it */
 	bool tells_end;
+	bool handed_on; /* its start was */
 	bool foreign;
 };
 

@@ -127,6 +127,21 @@ static struct hmm_event event_of(unsigned int id, bool end)
 	};
 }
 
+/* Their ends may be among what was lost. */
+static void end_all(hmm_event_fn fn, void *ctx)
+{
+	unsigned int id;
+
+	for (id = 1; id <= world.changes; id++) {
+		struct hmm_event event = event_of(id, true);
+
+		if (!world.change[id].handed_on)
+			continue;
+		world.change[id].handed_on = false;
+		fn(ctx, &event);
+	}
+}
+
 static int sim_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 		     uint64_t *consumed)
 {
@@ -151,7 +166,10 @@ static int sim_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 		unsigned int i;
 
 		sched_point("take a record", r);
-		fn(ctx, &event);
+		/* Another start, equal to one that was lost, is still to end. */
+		if (!end || world.change[id].handed_on)
+			fn(ctx, &event);
+		world.change[id].handed_on = !end;
 		for (i = 1; i < r->nr; i++)
 			r->record[i - 1] = r->record[i];
 		r->nr--;
@@ -165,6 +183,8 @@ static int sim_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 		sched_point("load started", &r->started);
 		r->next = (unsigned int)r->started;
 		fn(ctx, &all);
+		if (world.ring.tells_ends)
+			end_all(fn, ctx);
 	}
 	/* A descriptor is readable as long as there is something to take. */
 	r->wakes = r->nr || (!r->arms && r->lost != r->lost_seen);
