@@ -588,6 +588,8 @@ struct hmm_attach_opts {
  * process_vm_readv() on it) waits until time is up.  A mirror of another
  * process is safe if it only drops device translations.
  *
+ * In a callback, hmm_range_snapshot() and hmm_range_fault() then say -EDEADLK.
+ *
  * Return: 0; -EINVAL bad arguments; -E2BIG @opts asks for what this library
  * does not know; -ENOENT no such source; -ENOTSUP no source is available here,
  * or the one that was named can't do what @pidfd or @wait ask; -EBADF @pidfd

@@ -61,8 +61,7 @@ unit_tests module source_module driver_loop other_process rules kinds fork \
 	known_vma mapped_later dmirror dmirror_life dmirror_churn told \
 	bad_input closed kernel_api
 torture=$O/torture
-run torture 200 env HMM_SOURCE=module "$torture/torture" -t 30
-run torture-storm 200 env HMM_SOURCE=module "$torture/torture" -t 10 -i -f
+run torture 200 env HMM_SOURCE=module "$torture/torture" -t 30 -i
 run snapshots 200 env HMM_SOURCE=module "$torture/snapshot" -n 50
 run torture-mutant 200 sh "$1/tests/qemu/broken.sh" env HMM_SOURCE=module \
 	MUTANT=unmap "$torture/torture-mutant" -t 8
