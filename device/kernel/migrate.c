@@ -75,7 +75,7 @@ static unsigned long moved(const struct moves *moves, unsigned long n)
 	return count;
 }
 
-/* [start, *end), or up to where its vma ends: *end.  How many pages moved. */
+/* mmap lock held.  [start, *end), or up to where its vma ends.  How many moved. */
 static int migrate_part(struct dmirror *dm, struct moves *moves,
 			unsigned long start, unsigned long *end, bool to_device)
 {
@@ -91,7 +91,6 @@ static int migrate_part(struct dmirror *dm, struct moves *moves,
 	};
 	int ret;
 
-	mmap_assert_locked(dm->mm);
 	if (!vma || vma->vm_start > start || !(vma->vm_flags & VM_READ))
 		return -EINVAL;
 	*end = args.end = min(*end, vma->vm_end);

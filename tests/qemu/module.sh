@@ -35,6 +35,7 @@ load()
 	ok "load hmm_dmirror" insmod "$modules/hmm_dmirror.ko" \
 		spm_addr_dev0=0x40000000 spm_addr_dev1=0x44000000
 	ok "load hmm_selftest" insmod "$modules/hmm_selftest.ko"
+	ok "load hmm_gup" insmod "$modules/hmm_gup.ko"
 }
 
 # Device after device, each opened, used and closed by a process that is killed.
@@ -48,6 +49,7 @@ users()
 
 use_and_unload()
 {
+	ok "unload hmm_gup" rmmod hmm_gup
 	ok "unload hmm_selftest" rmmod hmm_selftest
 	ok "unload hmm_dmirror" rmmod hmm_dmirror
 	users &

@@ -26,9 +26,9 @@ awk -v exclusive="$(knows make_device_exclusive)" '
 # Why a case may fail; "" if it may not.
 function excuse(name) {
 	if (name ~ /\.exclusive/ && !exclusive)
-		return "this kernel exports no way to make pages exclusive"
-	if (name ~ /^private\.(migrate|snapshot|double_map|hmm_cow_in_device)/)
-		return "no private memory: Linux 6.1 and 6.12 are built without"
+		return "this kernel exports no make_device_exclusive()"
+	if (name ~ /^private\.(migrate|snapshot|double_map|hmm_cow_in_device|hmm_gup_test)/)
+		return "devices 0 and 1 have no memory"
 }
 function result(passed,   why) {
 	why = passed ? skipped : excuse(name)

@@ -168,7 +168,7 @@ static void need_exclusive(void *page)
 	if (request(device[0], EXCLUSIVE, page, scratch, 1, NULL) !=
 	    -EOPNOTSUPP)
 		return;
-	print_message("skip: the kernel exports no way to it\n");
+	print_message("skip: the kernel exports no make_device_exclusive()\n");
 	skip();
 }
 
