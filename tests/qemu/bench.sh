@@ -6,4 +6,4 @@
 # elsewhere: only the ratios mean something, and those little below a tenth.
 insmod "$kernel/modules/hmm.ko" ranges_per_file=1000000
 insmod "$kernel/modules/hmm_bench.ko"
-run bench 700 "$O/bench/bench" --ms 3000 device mark
+run bench 700 "$O/bench/bench" --ms 6000 device mark

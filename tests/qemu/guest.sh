@@ -72,7 +72,7 @@ done
 run device-memory 300 env HMM_TEST_SLOW=1 "$O/tests/device_memory"
 run hmm-tests 300 sh "$1/tests/qemu/self_test.sh" "$O"
 run modules 300 sh "$module" "$kernel/modules" "$O" use_and_unload
-run hostile 300 sh "$1/tests/qemu/hostile.sh" "$kernel/modules" "$O" 8 4 1
+run hostile 600 sh "$1/tests/qemu/hostile.sh" "$kernel/modules" "$O" 8 4 1
 
 # ---- libhmm's kvm source, attached to the notifiers themselves --------------
 

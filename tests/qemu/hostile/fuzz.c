@@ -232,7 +232,7 @@ void fuzz(void)
 {
 	double end = now() + options.seconds;
 	unsigned int nr = 0;
-	long before = 0, after;
+	long before = 0;
 
 	shared = shared_memory(sizeof(*shared));
 	fuzz_round.shared = shared;
@@ -251,8 +251,7 @@ void fuzz(void)
 		if (nr == 5)
 			before = memory_used();
 	}
-	after = memory_used();
-	printf("# fuzz: %ld KiB in use after 6 rounds, %ld at the end\n",
-	       before, after);
+	if (before)
+		check_memory(before);
 	summary(nr);
 }

@@ -16,8 +16,11 @@
 #define PAGE 4096ul
 #define DEVICE "/dev/hmm"
 
-/* Longer than any timeout of the device: nothing may take as long. */
-#define HANG_SECONDS 40
+/*
+ * Nothing takes as long.  Far longer than any timeout of the device, since an
+ * emulated machine's clock may be several times too fast.
+ */
+#define HANG_SECONDS 120
 
 /* ---- Random numbers, the same for the same seed -------------------------- */
 
@@ -91,6 +94,8 @@ uint32_t register_page(int fd, unsigned long addr);
 void check_nothing_left(void);
 /* Memory in use, without what can be dropped, in KiB. */
 long memory_used(void);
+/* Fails the case if much more is in use than before. */
+void check_memory(long before);
 
 /* ---- The cases ----------------------------------------------------------- */
 

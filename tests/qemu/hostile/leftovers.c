@@ -64,6 +64,17 @@ static long meminfo(const char *name)
 	return kib;
 }
 
+/* What stays allocated for other reasons, and comes and goes in a guest. */
+#define TOLERANCE_KIB (16 * 1024)
+
+void check_memory(long before)
+{
+	long after = memory_used();
+
+	if (after > before + TOLERANCE_KIB)
+		failed("%ld KiB more in use than before", after - before);
+}
+
 long memory_used(void)
 {
 	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY);
