@@ -270,6 +270,7 @@ int dmirror_create(struct dmirror **dmp, struct mm_struct *mm,
 	dm->mirror.ops = &dmirror_ops;
 	if (opts)
 		dm->opts = *opts;
+	dm->target = dm->opts.pid ? dm->opts.pid : dm->pid;
 	ret = check_opts(&dm->opts);
 	if (ret)
 		goto out_free;

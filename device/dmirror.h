@@ -8,7 +8,7 @@
  * (dmirror.c) is written on hmm.h alone, to be copied from.
  *
  * What it can't have is a bus: its accesses are process_vm_readv() and
- * process_vm_writev() on the own process.  They happen only through a
+ * process_vm_writev() on the process.  They happen only through a
  * translation that is held valid meanwhile, and one that goes to a page that is
  * gone is an error that is counted, never a crash.
  */
@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "hmm.h"
 
@@ -210,6 +211,8 @@ struct dmirror_stats {
  * @max_tables: most page tables of 4 KiB, at least 4; default 4096 (which map
  *	8 GiB in small pages).  When all are used the device drops every
  *	translation and starts anew
+ * @pid: the process whose memory the mm is, if it is another one; READ's and
+ *	WRITE's buf is the caller's all the same
  * @verify: compare every translation at its installation, too
  * @settle: with a source of level 1, for the oracle: return once every change
  *	that was being made when it was called has been made; false if that is
@@ -224,6 +227,7 @@ struct dmirror_opts {
 	unsigned int window_pages;
 	unsigned int queue_depth;
 	unsigned int max_tables;
+	pid_t pid;
 	bool verify;
 	bool (*settle)(void *ctx);
 	void (*event)(void *ctx, const struct dmirror_event *event);

@@ -104,8 +104,8 @@ static int access_memory(struct engine *engine, unsigned long addr,
 		ret = hold(engine, addr + *done, 1, len - *done, end, write);
 		if (ret < 0)
 			return (int)ret;
-		ret = transfer(dm->pid, addr + *done, own + *done, (size_t)ret,
-			       write);
+		ret = transfer(dm->target, addr + *done, own + *done,
+			       (size_t)ret, write);
 		let_go(engine);
 		dm_count(dm, accesses, 1);
 		if (ret == -EFAULT)
@@ -196,10 +196,10 @@ static int add(struct engine *engine, struct dmirror_op *op)
 		if (ret < 0)
 			return (int)ret;
 		pthread_mutex_lock(&dm->add_lock);
-		ret = transfer(dm->pid, op->addr, &old, len, false);
+		ret = transfer(dm->target, op->addr, &old, len, false);
 		if (ret == (ssize_t)len) {
 			new = old + op->value;
-			ret = transfer(dm->pid, op->addr, &new, len, true);
+			ret = transfer(dm->target, op->addr, &new, len, true);
 		}
 		pthread_mutex_unlock(&dm->add_lock);
 		let_go(engine);

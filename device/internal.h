@@ -29,7 +29,8 @@ struct dmirror {
 	struct mm_struct *mm;
 	struct hmm_mirror mirror;
 	struct dmirror_opts opts;
-	pid_t pid; /* whose engines these are: not those of a fork's child */
+	pid_t pid;    /* whose engines these are: not those of a fork's child */
+	pid_t target; /* whose memory */
 
 	pthread_rwlock_t lock;
 	struct pagetable pt;

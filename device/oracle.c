@@ -19,6 +19,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -38,12 +39,17 @@
  * Opened each time: the device may be used by threads with descriptor tables of
  * their own, and by a fork's child that has none of ours.
  */
-static int read_pagemap(unsigned long addr, unsigned long n, uint64_t *entries)
+static int read_pagemap(pid_t other, unsigned long addr, unsigned long n,
+			uint64_t *entries)
 {
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	size_t len = n * sizeof(*entries);
+	char path[32] = "/proc/self/pagemap";
 	ssize_t ret;
+	int fd;
 
+	if (other)
+		snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)other);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	ret = pread(fd, entries, len,
@@ -70,7 +76,7 @@ int dm_oracle_init(struct dmirror *dm)
 	uint64_t here;
 	int ret;
 
-	ret = read_pagemap((unsigned long)&here, 1, &here);
+	ret = read_pagemap(0, (unsigned long)&here, 1, &here);
 	/* Our rights now and the library's when it attached may differ. */
 	if (!ret)
 		dm->presence = !(here & PM_PFN) || query(dm).pfns_virtual;
@@ -106,7 +112,7 @@ int dm_oracle_look(struct dmirror *dm, unsigned long addr, unsigned long n,
 	uint64_t entry;
 	int ret;
 
-	ret = read_pagemap(addr, n, pagemap);
+	ret = read_pagemap(dm->opts.pid, addr, n, pagemap);
 	if (ret)
 		return ret;
 	for (i = 0; i < n && !full(suspects); i++, addr += PT_PAGE_SIZE) {
@@ -140,11 +146,32 @@ static bool any_left(struct dmirror *dm, const struct suspects *suspects)
 }
 
 /*
+ * Another process's lock is taken for write to forget its peak of resident
+ * memory, which no other thing depends on.
+ */
+static int pass_mmap_lock_of(pid_t pid)
+{
+	char path[32];
+	int fd, ret = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)pid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, "5", 1) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/*
  * Step 2: the permissions that the mapping has anyway change nothing, but are
  * set under the mmap lock held for write.
  */
 static int pass_mmap_lock(struct dmirror *dm)
 {
+	if (dm->opts.pid)
+		return pass_mmap_lock_of(dm->opts.pid);
 	if (mprotect(dm->pt.table, PT_PAGE_SIZE, PROT_READ | PROT_WRITE))
 		return -errno;
 	return 0;
@@ -201,7 +228,7 @@ static bool refused(struct dmirror *dm, const struct suspect *s)
 
 	return s->access && !hmm_find_vma(dm->mm, s->addr, &vma) &&
 	       vma.vm_start <= s->addr && (vma.vm_flags & need) == need &&
-	       !read_pagemap(s->addr, 1, &pagemap) &&
+	       !read_pagemap(dm->opts.pid, s->addr, 1, &pagemap) &&
 	       !differs(dm, s->entry, pagemap);
 }
 
@@ -285,7 +312,7 @@ int dm_oracle_access_failed(struct dmirror *dm, unsigned long addr, bool write)
 	pthread_rwlock_unlock(&dm->lock);
 	if (!left)
 		return 0;
-	read_pagemap(s.addr, 1, &suspects.s[0].pagemap);
+	read_pagemap(dm->opts.pid, s.addr, 1, &suspects.s[0].pagemap);
 	return dm_oracle_judge(dm, &suspects).left ? -EFAULT : 0;
 }
 

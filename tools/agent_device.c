@@ -5,11 +5,13 @@
  * The device reads what the program has in its page table: what was just
  * invalidated first, then writable memory, then the rest.  It never makes the
  * kernel page in what the program did not, and it writes only a buffer of the
- * agent's.  Bursts with pauses leave the processors to the program.
+ * agent's; from outside, where there is none, it only reads.  Bursts with pauses
+ * leave the processors to the program.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -226,6 +228,8 @@ static bool make_op(struct device *dev, unsigned int nth, struct dmirror_op *op)
 		.addr = range.start,
 		.len = range.end - range.start,
 	};
+	if (dev->agent->pid && dev->turn % 16 != 3)
+		return true;
 	switch (dev->turn % 16) {
 	case 3:
 		op->type = DMIRROR_READ;
@@ -304,50 +308,85 @@ static void *make_buffer(unsigned int batch)
 	return buffer == MAP_FAILED ? NULL : buffer;
 }
 
-int agent_run_device(struct agent *agent)
+static void work(struct device *dev)
 {
-	/* Not on the stack: the device's threads outlive this one. */
-	static struct device dev = {
-		.hot = { .writable = true },
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-	};
-	struct dmirror_opts opts = {
-		.engines = agent->header->engines,
-		.verify = agent->header->verify,
-		.event = on_event,
-		.event_ctx = &dev,
-	};
+	struct agent *agent = dev->agent;
 	uint64_t deadline;
-	int ret;
 
-	dev.agent = agent;
-	dev.batch = agent->header->engines * 2;
-	if (dev.batch > MAX_BATCH)
-		dev.batch = MAX_BATCH;
-	dev.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (dev.pagemap < 0)
-		return -errno;
-	dev.buffer = make_buffer(dev.batch);
-	dev.landing = make_buffer(dev.batch);
-	if (!dev.buffer || !dev.landing)
-		return -ENOMEM;
-	do
-		ret = dmirror_create(&dev.dm, agent->mm, &opts);
-	while (agent_again(agent, ret));
-	if (ret)
-		return ret;
 	while (!agent_stopping(agent)) {
-		agent_vmas_refresh(agent, &dev.vmas);
+		agent_vmas_refresh(agent, &dev->vmas);
 		deadline = agent_now() + BURST_NS;
 		while (agent_now() < deadline && !agent_stopping(agent) &&
-		       run_batch(&dev))
+		       run_batch(dev))
 			;
-		verify(&dev, VERIFY_PAGES);
-		publish(&dev);
+		verify(dev, VERIFY_PAGES);
+		publish(dev);
 		agent_sleep(agent, PAUSE_MS);
 	}
-	/* The device goes with the process: to stop it makes exit() slower. */
-	verify(&dev, VERIFY_LAST_PAGES);
-	publish(&dev);
-	return 0;
+	verify(dev, VERIFY_LAST_PAGES);
+	publish(dev);
+}
+
+static int start(struct device *dev)
+{
+	struct agent *agent = dev->agent;
+	struct dmirror_opts opts = {
+		.engines = agent->header->engines,
+		.pid = agent->pid,
+		.verify = agent->header->verify,
+		.event = on_event,
+		.event_ctx = dev,
+	};
+	char path[32];
+	int ret;
+
+	dev->batch = opts.engines * 2;
+	if (dev->batch > MAX_BATCH)
+		dev->batch = MAX_BATCH;
+	dev->pagemap = open(agent_proc(agent, "pagemap", path, sizeof(path)),
+			    O_RDONLY | O_CLOEXEC);
+	if (dev->pagemap < 0)
+		return -errno;
+	dev->buffer = make_buffer(dev->batch);
+	dev->landing = make_buffer(dev->batch);
+	if (!dev->buffer || !dev->landing)
+		return -ENOMEM;
+	do
+		ret = dmirror_create(&dev->dm, agent->mm, &opts);
+	while (agent_again(agent, ret));
+	return ret;
+}
+
+static void free_device(struct device *dev)
+{
+	/* A callback that does not return may still look at it. */
+	if (dmirror_destroy(dev->dm))
+		return;
+	if (dev->buffer)
+		munmap(dev->buffer, dev->batch * ACCESS_BYTES);
+	if (dev->landing)
+		munmap(dev->landing, dev->batch * ACCESS_BYTES);
+	if (dev->pagemap >= 0)
+		close(dev->pagemap);
+	free(dev->vmas.vma);
+	free(dev);
+}
+
+int agent_run_device(struct agent *agent)
+{
+	struct device *dev = calloc(1, sizeof(*dev));
+	int ret;
+
+	if (!dev)
+		return -ENOMEM;
+	dev->hot.writable = true;
+	dev->agent = agent;
+	pthread_mutex_init(&dev->lock, NULL);
+	ret = start(dev);
+	if (!ret)
+		work(dev);
+	/* Inside it goes with the process: to stop it makes exit() slower. */
+	if (agent->pid)
+		free_device(dev);
+	return ret;
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -97,12 +98,87 @@ static bool set_environment(const struct collector *c, const char *agent)
 	       !setenv(SESSION_ENV, session, 1);
 }
 
+/* ---- Programs that take no preloaded library ----------------------------- */
+
+static bool find_program(const char *name, char *path, size_t size)
+{
+	const char *dir = getenv("PATH");
+	int len;
+
+	if (strchr(name, '/')) {
+		snprintf(path, size, "%s", name);
+		return true;
+	}
+	for (; dir && *dir; dir += len + (dir[len] == ':')) {
+		len = strcspn(dir, ":");
+		snprintf(path, size, "%.*s/%s", len, dir, name);
+		if (!access(path, X_OK))
+			return true;
+	}
+	return false;
+}
+
+static const char statically_linked[] =
+	"it is statically linked, and takes no preloaded library";
+
+static const char *elf_obstacle(int fd)
+{
+	Elf64_Phdr phdr;
+	Elf64_Ehdr ehdr;
+	int i;
+
+	if (pread(fd, &ehdr, sizeof(ehdr), 0) != sizeof(ehdr) ||
+	    memcmp(ehdr.e_ident, ELFMAG, SELFMAG))
+		return NULL;
+	if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_machine != EM_X86_64)
+		return "it is a program for another processor";
+	for (i = 0; i < ehdr.e_phnum; i++) {
+		if (pread(fd, &phdr, sizeof(phdr),
+			  ehdr.e_phoff + i * sizeof(phdr)) != sizeof(phdr))
+			return NULL;
+		if (phdr.p_type == PT_INTERP)
+			return NULL;
+	}
+	return statically_linked;
+}
+
+const char *launch_obstacle(const char *program)
+{
+	const char *obstacle = NULL;
+	char path[PATH_MAX];
+	struct stat st;
+	int fd;
+
+	if (!find_program(program, path, sizeof(path)) || stat(path, &st))
+		return NULL;
+	if ((st.st_mode & S_ISUID && st.st_uid != getuid()) ||
+	    (st.st_mode & S_ISGID && st.st_gid != getgid()))
+		return "it is set-user-ID, and takes no preloaded library";
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	obstacle = elf_obstacle(fd);
+	close(fd);
+	return obstacle;
+}
+
+/* But it may be traced. */
+static bool takes_no_agent(const char *program)
+{
+	return launch_obstacle(program) == statically_linked;
+}
+
+/* ---- Starting one --------------------------------------------------------- */
+
 /* In the child.  Tells errno through report if the program can't be had. */
 static _Noreturn void become(char **argv, const struct sigaction *before,
-			     int report)
+			     int report, bool stopped)
 {
 	size_t i;
 	int error;
+
+	if (stopped)
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 
 	for (i = 0; i < NR_HANDLED; i++)
 		sigaction(handled[i].sig, &before[i], NULL);
@@ -113,14 +189,43 @@ static _Noreturn void become(char **argv, const struct sigaction *before,
 	_exit(error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);
 }
 
+/* Is the module there, and the user content with it? */
+static bool has_module(const struct collector *c)
+{
+	struct hmm_source_info info = { .size = sizeof(info) };
+	unsigned int i;
+
+	if (c->header->source[0] && strcmp(c->header->source, "module"))
+		return false;
+	for (i = 0; !hmm_source_query(i, &info); i++)
+		if (!strcmp(info.name, "module"))
+			return !info.error;
+	return false;
+}
+
+/* It has stopped at the first instruction of the program; let it go on. */
+static void attach_stopped(struct launch *launched, const struct collector *c)
+{
+	int status;
+
+	if (waitpid(launched->pid, &status, 0) != launched->pid ||
+	    !WIFSTOPPED(status))
+		return;
+	launched->remote = remote_start(c, launched->pid);
+	ptrace(PTRACE_DETACH, launched->pid, NULL, NULL);
+}
+
 int launch(struct launch *launched, const struct collector *c, char **argv)
 {
 	struct sigaction action = { .sa_flags = SA_RESTART };
 	struct sigaction before[NR_HANDLED];
 	char agent[PATH_MAX + 32];
+	bool outside = takes_no_agent(argv[0]) && has_module(c);
 	int report[2];
 	int error = 0;
 	size_t i;
+
+	launched->remote = NULL;
 
 	if (!find_agent(agent, sizeof(agent))) {
 		cmd_error("can't find " AGENT ", neither next to the hmm "
@@ -144,7 +249,7 @@ int launch(struct launch *launched, const struct collector *c, char **argv)
 	fflush(NULL);
 	launched->pid = fork();
 	if (!launched->pid)
-		become(argv, before, report[1]);
+		become(argv, before, report[1], outside);
 	close(report[1]);
 	if (launched->pid < 0) {
 		cmd_error("can't start a process: %s", strerror(errno));
@@ -160,6 +265,8 @@ int launch(struct launch *launched, const struct collector *c, char **argv)
 		return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
 	}
 	launched->pidfd = pidfd_open(launched->pid, 0);
+	if (outside)
+		attach_stopped(launched, c);
 	return EXIT_SUCCESS;
 }
 
@@ -177,70 +284,11 @@ int launch_wait(struct launch *launched, int ms, void (*tick)(void *ctx),
 		pid = waitpid(launched->pid, &status, WNOHANG);
 	} while (pid == 0 || (pid < 0 && errno == EINTR));
 	child = 0;
+	if (launched->remote)
+		remote_stop(launched->remote);
 	if (launched->pidfd >= 0)
 		close(launched->pidfd);
 	if (WIFSIGNALED(status))
 		return 128 + WTERMSIG(status);
 	return WEXITSTATUS(status);
-}
-
-/* ---- Programs that take no preloaded library ----------------------------- */
-
-static bool find_program(const char *name, char *path, size_t size)
-{
-	const char *dir = getenv("PATH");
-	int len;
-
-	if (strchr(name, '/')) {
-		snprintf(path, size, "%s", name);
-		return true;
-	}
-	for (; dir && *dir; dir += len + (dir[len] == ':')) {
-		len = strcspn(dir, ":");
-		snprintf(path, size, "%.*s/%s", len, dir, name);
-		if (!access(path, X_OK))
-			return true;
-	}
-	return false;
-}
-
-static const char *elf_obstacle(int fd)
-{
-	Elf64_Phdr phdr;
-	Elf64_Ehdr ehdr;
-	int i;
-
-	if (pread(fd, &ehdr, sizeof(ehdr), 0) != sizeof(ehdr) ||
-	    memcmp(ehdr.e_ident, ELFMAG, SELFMAG))
-		return NULL;
-	if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_machine != EM_X86_64)
-		return "it is a program for another processor";
-	for (i = 0; i < ehdr.e_phnum; i++) {
-		if (pread(fd, &phdr, sizeof(phdr),
-			  ehdr.e_phoff + i * sizeof(phdr)) != sizeof(phdr))
-			return NULL;
-		if (phdr.p_type == PT_INTERP)
-			return NULL;
-	}
-	return "it is statically linked, and takes no preloaded library";
-}
-
-const char *launch_obstacle(const char *program)
-{
-	const char *obstacle = NULL;
-	char path[PATH_MAX];
-	struct stat st;
-	int fd;
-
-	if (!find_program(program, path, sizeof(path)) || stat(path, &st))
-		return NULL;
-	if ((st.st_mode & S_ISUID && st.st_uid != getuid()) ||
-	    (st.st_mode & S_ISGID && st.st_gid != getgid()))
-		return "it is set-user-ID, and takes no preloaded library";
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return NULL;
-	obstacle = elf_obstacle(fd);
-	close(fd);
-	return obstacle;
 }

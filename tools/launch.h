@@ -6,19 +6,23 @@
 #include <sys/types.h>
 
 #include "collect.h"
+#include "remote.h"
 
 /**
  * struct launch - a program that was started
  * @pid: its process
  * @pidfd: polls readable when it has ended
+ * @remote: looks at it from outside, if it takes no agent; or NULL
  */
 struct launch {
 	pid_t pid;
 	int pidfd;
+	struct remote *remote;
 };
 
 /*
- * Start argv (NULL-terminated, found by PATH) with the agent preloaded.  While
+ * Start argv (NULL-terminated, found by PATH) with the agent preloaded; one
+ * that takes no agent is looked at from outside, where that can be.  While
  * it runs, this process ignores the keyboard's signals and hands SIGTERM and
  * SIGHUP on.  0, or an exit status after a message.
  */
