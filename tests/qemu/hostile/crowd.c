@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -115,6 +116,39 @@ void files_in_one_process(void)
 	}
 	check_nothing_left();
 	check_memory(before);
+}
+
+/* ---- The last file and the next one -------------------------------------- */
+
+static void *open_and_close(void *arg)
+{
+	unsigned int i;
+
+	for (i = 0; i < 400 * options.times; i++)
+		close(open(DEVICE, O_RDONLY | O_CLOEXEC));
+	return arg;
+}
+
+static void four_threads(void *arg)
+{
+	pthread_t thread[4];
+	unsigned int i;
+
+	(void)arg;
+	for (i = 0; i < 4; i++)
+		if (pthread_create(&thread[i], NULL, open_and_close, NULL))
+			_exit(2);
+	for (i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+}
+
+/* The address space gets and loses its only user, again and again. */
+void last_and_next(void)
+{
+	int status = wait_for(spawn(four_threads, NULL));
+
+	if (status)
+		failed("status %#x", status);
 }
 
 /* ---- Processes ----------------------------------------------------------- */
