@@ -13,6 +13,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "compat/mmap_lock.h"
 #include "dmirror.h"
 
 /*

@@ -8,13 +8,14 @@
 #include <linux/jiffies.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
-#include <linux/mmap_lock.h>
 #include <linux/printk.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+
+#include "compat/mmap_lock.h"
 
 /* A range may be unregistered under a spinlock, and its pin be the last one. */
 #define mmput mmput_async
