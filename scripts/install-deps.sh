@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
-# install-deps.sh demo|all - install the Debian packages that are missing
+# install-deps.sh demo|all|debug - install the Debian packages that are missing
 #
 # This is the one place that names them.  Needs root to install; without it,
 # says what to install and fails only if nothing can be built.
@@ -19,6 +19,8 @@ CHECK='libcmocka-dev gdb procps linux-headers-amd64 pkg-config man-db valgrind
 	clang-format clang-tidy cppcheck liburing-dev libjemalloc2 libmimalloc2.0
 	libtcmalloc-minimal4
 	qemu-system-x86 busybox-static cpio kmod xz-utils zstd dkms'
+# To build kernels for "make qemu-debug", which "make check" does without.
+DEBUG='bison flex bc'
 
 missing()
 {
@@ -34,7 +36,8 @@ missing()
 case ${1-all} in
 demo) wanted="$BUILD $DEMO" ;;
 all) wanted="$BUILD $DEMO $CHECK" ;;
-*) echo "usage: $0 demo|all" >&2; exit 2 ;;
+debug) wanted="$BUILD $DEMO $CHECK $DEBUG" ;;
+*) echo "usage: $0 demo|all|debug" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then

@@ -12,8 +12,9 @@ int pt_init(struct pagetable *pt, unsigned int max)
 	*pt = (struct pagetable){ .max = max,
 				  .fresh = PT_ROOT + 1,
 				  .tables = 1 };
+	/* Who opens the device is told: the kernel's log need not be. */
 	pt->table = __vmalloc(max * sizeof(*pt->table),
-			      GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+			      GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
 	pt->used = kvcalloc(max, sizeof(*pt->used), GFP_KERNEL_ACCOUNT);
 	if (!pt->table || !pt->used) {
 		pt_destroy(pt);

@@ -11,10 +11,16 @@ O=$2 kernel=$3
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TMPDIR=/tmp
 export LC_ALL=C
 
+# Who watches himself is slow.
+case $(uname -r) in
+*-kasan | *-kcsan) slow=5 ;;
+*) slow=1 ;;
+esac
+
 # run NAME SECONDS COMMAND...
 run()
 {
-	name=$1 seconds=$2
+	name=$1 seconds=$(($2 * slow))
 	shift 2
 	echo "<4>qemu: begin $name" >/dev/kmsg
 	echo 124 >"/mnt/$name.rc"
@@ -55,11 +61,12 @@ echo 8 >/proc/sys/vm/nr_hugepages
 # ---- The modules, and libhmm on them ----------------------------------------
 
 module=$1/tests/qemu/module.sh
+sh "$1/tests/qemu/watchers.sh" begin
 run modules-load 60 sh "$module" "$kernel/modules" "$O" load
 unit_tests module dev_hmm dev_hold
 unit_tests module source_module driver_loop other_process rules kinds fork \
 	known_vma mapped_later dmirror dmirror_life dmirror_churn told \
-	bad_input closed kernel_api
+	bad_input closed kernel_api kernel_nomem
 torture=$O/torture
 run torture 200 env HMM_SOURCE=module "$torture/torture" -t 30 -i
 run snapshots 200 env HMM_SOURCE=module "$torture/snapshot" -n 50
@@ -73,12 +80,13 @@ run device-memory 300 env HMM_TEST_SLOW=1 "$O/tests/device_memory"
 run hmm-tests 300 sh "$1/tests/qemu/self_test.sh" "$O"
 run modules 300 sh "$module" "$kernel/modules" "$O" use_and_unload
 run hostile 600 sh "$1/tests/qemu/hostile.sh" "$kernel/modules" "$O" 8 4 1
+run watchers 60 sh "$1/tests/qemu/watchers.sh" end
 
 # ---- libhmm's kvm source, attached to the notifiers themselves --------------
 
 # Once is enough: nothing in it depends on the version.
 case $(uname -r) in
-6.1.*) ;;
+6.1.*-amd64) ;;
 *) exit ;;
 esac
 load kvm_amd

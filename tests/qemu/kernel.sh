@@ -8,12 +8,17 @@
 # several times as fast under emulation), DIR/root (modules, depmod run) and
 # DIR/root/build (what kbuild wants to be called in).
 #
+# A VERSION debug-NAME is built, by debug.sh.
+#
 # Exit status 77: it can't be had here; the last line says why.
 set -eu
 
 . "$(dirname "$0")/packages.sh"
 
 version=$1 dir=$2
+case $version in
+debug-*) exec "$(dirname "$0")/debug.sh" "$version" "$dir" ;;
+esac
 [ ! -f "$dir/complete" ] || exit 0
 rm -rf "$dir"
 mkdir -p "$dir"

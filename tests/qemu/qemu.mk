@@ -1,17 +1,30 @@
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
-# Stock Debian kernels, booted under QEMU: tests, and a bench of the modules
+# Debian's kernels, booted under QEMU: tests, and a bench of the modules
 #
 #   make qemu-check
 #   make qemu-torture   /dev/hmm misused for longer, with a new seed
+#   make qemu-debug     the same in kernels that watch themselves; builds them,
+#                       unless they are there: many minutes
 #   make qemu-bench     only the ratios mean something, the guest is emulated
 
 QEMU_KERNELS ?= 6.12 6.1 trixie-backports
 
-.PHONY: qemu-check
-qemu-check: all tests $O/hostile \
+QEMU_PROGRAMS = all tests $O/hostile \
 	$(addprefix $O/torture/,torture snapshot torture-mutant)
+.PHONY: qemu-check
+qemu-check: $(QEMU_PROGRAMS)
 	MAKE='$(MAKE)' tests/qemu/run.sh $O $(QEMU_KERNELS)
+
+# One after the other: each build takes all CPUs that nobody wants.
+QEMU_DEBUG ?= debug-kasan debug-kcsan
+
+.PHONY: qemu-debug
+qemu-debug: $(QEMU_PROGRAMS)
+	for kernel in $(QEMU_DEBUG); do \
+		tests/qemu/kernel.sh $$kernel $O/qemu/$$kernel || :; \
+	done
+	MAKE='$(MAKE)' tests/qemu/run.sh $O $(QEMU_DEBUG)
 
 # What /dev/hmm costs, in the first of them.
 QEMU_FIRST = $(firstword $(QEMU_KERNELS))
