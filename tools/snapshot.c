@@ -12,6 +12,7 @@
 #include "format.h"
 #include "maps.h"
 #include "pages.h"
+#include "writable.h"
 
 static const char usage[] =
 	"Usage: hmm snapshot PID [START-END] [--pfns] [--json]\n"
@@ -29,7 +30,9 @@ static const char usage[] =
 	"\n"
 	"A page counts as writable if a write needs no page fault for sure: in "
 	"a\n"
-	"shared writable mapping, or anonymous and mapped only here.\n";
+	"shared writable mapping, or anonymous and mapped only here.  The "
+	"source\n"
+	"module knows it page by page, and is used if it is there.\n";
 
 /* Bytes of a vma, or of all, by what the page table says of them. */
 struct tally {
@@ -48,6 +51,7 @@ struct snapshot {
 	unsigned long start, end;
 	bool show_pfns;
 	struct pages pages;
+	struct mm_struct *mm; /* where the module tells what may be written */
 	FILE *maps;
 	FILE *smaps; /* only where pages don't tell huge ones */
 	struct json_object *json;
@@ -266,6 +270,7 @@ static int snapshot_vma(struct snapshot *snap)
 {
 	unsigned long start = snap->vma.start, end = snap->vma.end;
 	bool huge = snap->pages.knows_huge;
+	uint64_t writable;
 	int ret;
 
 	if (start < snap->start)
@@ -290,6 +295,8 @@ static int snapshot_vma(struct snapshot *snap)
 		json_object_put(snap->runs);
 		return ret;
 	}
+	if (snap->mm && writable_bytes(snap->mm, start, end, &writable))
+		snap->tally.writable = writable;
 	if (!huge)
 		huge = huge_from_smaps(snap, start, end, &snap->tally.huge);
 	snap->huge_unknown |= !huge;
@@ -366,6 +373,7 @@ static int take_snapshot(struct snapshot *snap)
 	ret = pages_open(&snap->pages, snap->pid);
 	if (ret)
 		return explain(snap->pid, ret);
+	snap->mm = writable_open(snap->pid);
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)snap->pid);
 	snap->maps = fopen(path, "re");
 	if (!snap->maps) {
@@ -403,6 +411,7 @@ out:
 		fclose(snap->smaps);
 	fclose(snap->maps);
 out_pages:
+	writable_close(snap->mm);
 	pages_close(&snap->pages);
 	return ret;
 }
