@@ -206,7 +206,7 @@ void processes(void)
 {
 	long before;
 
-	/* The kernel keeps some of what so many processes took. */
+	/* The kernel keeps some of what so many took for the first time. */
 	crowd_once();
 	before = memory_used();
 	crowd_once();

@@ -92,7 +92,7 @@ uint32_t register_page(int fd, unsigned long addr);
  * memory is mapped by it.  Fails the case otherwise.
  */
 void check_nothing_left(void);
-/* Memory in use, without what can be dropped, in KiB. */
+/* Memory in use by processes and by the kernel for them, in KiB. */
 long memory_used(void);
 /* Fails the case if much more is in use than before. */
 void check_memory(long before);
