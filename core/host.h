@@ -9,7 +9,7 @@
  *	spinlock_t, spin_lock_init, spin_lock, spin_unlock, lockdep_assert_held
  *	wait_queue_head_t, init_waitqueue_head, wake_up_all,
  *	wait_event_timeout(wq, condition, jiffies), msecs_to_jiffies
- *	kvmalloc_array(n, size, GFP_KERNEL_ACCOUNT), kvfree
+ *	kvmalloc_array(n, size, GFP_KERNEL_ACCOUNT | __GFP_NOWARN), kvfree
  *	READ_ONCE, WRITE_ONCE, smp_store_release, current
  *	mmget_not_zero(mm), mmput(mm)
  *	mmap_read_lock(mm), mmap_read_unlock(mm), mmap_assert_locked(mm),

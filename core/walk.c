@@ -392,7 +392,7 @@ static long walk(struct hmm_range *range, bool fault, bool block)
 	pages = (range->end - range->start) >> PAGE_SHIFT;
 	if (pages > SCRATCH_PAGES)
 		walk.cpu = kvmalloc_array(pages, sizeof(*walk.cpu),
-					  GFP_KERNEL_ACCOUNT);
+					  GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!walk.cpu)
 		return -ENOMEM;
 	do {

@@ -412,7 +412,9 @@ static int make_room(struct dev_walk *w)
 	w->nr = (req->end - req->start) >> req->page_shift;
 	if (req->nr < w->nr)
 		return -EINVAL;
-	w->entries = kvmalloc_array(w->nr, sizeof(u64), GFP_KERNEL_ACCOUNT);
+	/* To reach a limit is the caller's affair, not one for the log. */
+	w->entries = kvmalloc_array(w->nr, sizeof(u64),
+				    GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	return w->entries ? 0 : -ENOMEM;
 }
 

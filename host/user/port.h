@@ -118,6 +118,7 @@ uint64_t hmm_now_ms(void);
 /* ---- The rest ----------------------------------------------------------- */
 
 #define GFP_KERNEL_ACCOUNT 0
+#define __GFP_NOWARN 0
 /* No overflow: there are fewer pages in an address space than 2^36. */
 #define kvmalloc_array(n, size, gfp) malloc((n) * (size))
 #define kvfree(p) free(p)

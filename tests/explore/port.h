@@ -94,6 +94,7 @@ bool sim_wait_sleep(wait_queue_head_t *wq, uint32_t seq, const char *what);
 /* ---- The rest ------------------------------------------------------------ */
 
 #define GFP_KERNEL_ACCOUNT 0
+#define __GFP_NOWARN 0
 #define kvmalloc_array(n, size, gfp) sim_alloc((n) * (size))
 #define kvfree(p) sim_free(p)
 void *sim_alloc(size_t size);
