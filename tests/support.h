@@ -94,13 +94,16 @@ static inline bool source_is(struct mm_struct *mm, const char *name)
  */
 static inline void *quiet_address(size_t len)
 {
-	static uintptr_t next = 0x30000000;
-	void *p = (void *)next;
+	const uintptr_t base = 0x30000000, room = 0x40000000, huge = 2ul << 20;
+	static uintptr_t used;
+	uintptr_t size = (len + 16 * PAGE + huge - 1) & ~(huge - 1);
+	uintptr_t at;
 
-	next = (next + len + 16 * PAGE + (2ul << 20) - 1) & ~((2ul << 20) - 1);
-	if (next > 0x70000000)
-		next = 0x30000000;
-	return p;
+	/* Threads ask, too. */
+	do
+		at = __atomic_fetch_add(&used, size, __ATOMIC_RELAXED) % room;
+	while (at + size > room);
+	return (void *)(base + at);
 }
 
 static inline void *quiet_mmap(size_t len, int prot, int flags, int fd)
