@@ -303,7 +303,8 @@ struct hmm_dev_range {
 /*
  * From now on a change, once its record is written, waits until as many
  * records have been acknowledged by HMM_DEV_ACK, at most so many ms as the
- * argument says; 0: not any more.  EINVAL beyond HMM_DEV_HOLD_MAX; EPERM
+ * argument says; 0: not any more.  (The times of several files run together,
+ * from when the change was recorded.)  EINVAL beyond HMM_DEV_HOLD_MAX; EPERM
  * beyond HMM_DEV_HOLD_DEFAULT unless the opener had CAP_SYS_ADMIN, since one
  * who waits may delay what others do to their address spaces' watchers (exit,
  * for one); ESRCH; EINTR.

@@ -103,6 +103,8 @@ static void too_late(struct hmm_file *f, u64 need)
 
 static int hold_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
+	const struct hmm_told *told =
+		container_of(update, struct hmm_told, update);
 	struct hmm_file *f = of_mirror(mirror);
 	struct dev_hold *h = &f->hold;
 	unsigned long until, now;
@@ -118,7 +120,8 @@ static int hold_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 	wait = h->acked < need && holds(f) && h->acker != task_pid(current);
 	if (wait)
 		set_waiting(f, 1);
-	until = jiffies + h->timeout;
+	/* Files are called one after another, and their times don't add up. */
+	until = told->began + h->timeout;
 	spin_unlock(&h->lock);
 	if (!wait)
 		return 0;

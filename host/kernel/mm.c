@@ -126,17 +126,18 @@ static void marks_release(struct mmu_notifier *mn, struct mm_struct *mm)
 static int tells_start(struct mmu_notifier *mn,
 		       const struct mmu_notifier_range *range)
 {
-	struct hmm_update update = {
-		.start = range->start,
-		.end = range->end,
-		.event = HMM_UPDATE_INVALIDATE,
-		.kind = kind_of(range),
-		.blockable = mmu_notifier_range_blockable(range),
+	struct hmm_told told = {
+		.update.start = range->start,
+		.update.end = range->end,
+		.update.event = HMM_UPDATE_INVALIDATE,
+		.update.kind = kind_of(range),
+		.update.blockable = mmu_notifier_range_blockable(range),
+		.began = jiffies,
 	};
-	int ret = hmm_mirrors_sync(&of_tells(mn)->hmm, &update);
+	int ret = hmm_mirrors_sync(&of_tells(mn)->hmm, &told.update);
 
 	/* Only one who can't wait may refuse, and only so. */
-	return ret && !update.blockable ? -EAGAIN : 0;
+	return ret && !told.update.blockable ? -EAGAIN : 0;
 }
 
 /* ---- Life --------------------------------------------------------------- */

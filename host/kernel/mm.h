@@ -22,6 +22,16 @@ struct hmm_listener {
 };
 
 /**
+ * struct hmm_told - the update that each mirror is given, and what goes with it
+ * @update: what it sees
+ * @began: in jiffies, when the first mirror was called
+ */
+struct hmm_told {
+	struct hmm_update update;
+	unsigned long began;
+};
+
+/**
  * hmm_listen() - be told
  * @hmm: the caller has a reference, from hmm_host_get(), until hmm_unlisten()
  * @listener: told and gone set

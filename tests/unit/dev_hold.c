@@ -521,6 +521,30 @@ static void hold_long(void *arg)
 	hold(LONG);
 }
 
+/* One after another they would take ten minutes. */
+static void times_of_several_files_do_not_add_up(void **state)
+{
+	struct worker w;
+	int fd[60];
+	char *p;
+	size_t i;
+
+	(void)state;
+	p = map_loose(1);
+	worker_start(&w, discard, p);
+	for (i = 0; i < sizeof(fd) / sizeof(fd[0]); i++) {
+		fd[i] = dev_open_file();
+		assert_int_equal(req(fd[i], HMM_DEV_HOLD, LONG), 0);
+	}
+	alarm(120);
+	set(&w.go);
+	await(&w.done);
+	for (i = 0; i < sizeof(fd) / sizeof(fd[0]); i++)
+		close(fd[i]);
+	worker_end(&w);
+	munmap(p, PAGE);
+}
+
 static void thread_that_is_gone_is_not_waited_for(void **state)
 {
 	struct worker acker;
@@ -971,6 +995,7 @@ int main(void)
 		HOLD_TEST(acknowledging_thread_never_waits),
 		HOLD_TEST(who_acknowledges_is_the_one),
 		HOLD_TEST(late_file_makes_nobody_wait),
+		HOLD_TEST(times_of_several_files_do_not_add_up),
 		HOLD_TEST(thread_that_is_gone_is_not_waited_for),
 		HOLD_TEST(thread_that_goes_lets_go),
 		HOLD_TEST(turned_off_lets_go),
