@@ -43,7 +43,8 @@ static void gone(struct hmm_listener *listener)
 {
 	struct hmm_file *f = container_of(listener, struct hmm_file, listener);
 
-	WRITE_ONCE(f->ring.shared->dead, 1);
+	/* Pairs with who reads it and then takes the last of the records. */
+	smp_store_release(&f->ring.shared->dead, 1);
 	/* A change of everything, whose end nobody will see. */
 	smp_store_release(&f->ring.shared->started,
 			  f->ring.shared->started + 1);

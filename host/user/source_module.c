@@ -134,15 +134,15 @@ static int module_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 	struct module_source *s = to_module(src);
 	const struct sink sink = { fn, ctx };
 	uint64_t head;
+	bool dead;
 	int ret = 0;
 
 	if (__atomic_load_n(&s->shared->readable, __ATOMIC_RELAXED))
 		ioctl(src->event_fd, HMM_DEV_CLEAR);
+	/* In this order: once it is dead, that is all there will be. */
+	dead = __atomic_load_n(&s->shared->dead, __ATOMIC_ACQUIRE);
 	/* Pairs with the release after the record was written. */
 	head = __atomic_load_n(&s->shared->head, __ATOMIC_ACQUIRE);
-	/* Seen dead with all that was counted before: it says so first. */
-	if (__atomic_load_n(&s->shared->dead, __ATOMIC_ACQUIRE))
-		return -ESRCH;
 	if (!s->announced)
 		announce(s, &sink);
 	while (!ret && (int64_t)(head - s->taken) > 0) {
@@ -161,7 +161,7 @@ static int module_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 	}
 	*consumed = s->consumed;
 	src->position = s->taken;
-	return ret;
+	return dead ? -ESRCH : ret;
 }
 
 /* Its ring must not lap us: in a hurry always. */

@@ -62,13 +62,13 @@ echo 8 >/proc/sys/vm/nr_hugepages
 
 module=$1/tests/qemu/module.sh
 sh "$1/tests/qemu/watchers.sh" begin
-run modules-load 60 sh "$module" "$kernel/modules" "$O" load
+run modules-load 180 sh "$module" "$kernel/modules" "$O" load
 unit_tests module dev_hmm dev_hold
 unit_tests module source_module driver_loop other_process rules kinds fork \
 	known_vma mapped_later dmirror dmirror_life dmirror_churn told \
 	bad_input closed kernel_api kernel_nomem
 torture=$O/torture
-run torture 200 env HMM_SOURCE=module "$torture/torture" -t 30 -i
+run torture 200 env HMM_TEST_SLOW=1 HMM_SOURCE=module "$torture/torture" -t 30 -i
 run snapshots 200 env HMM_SOURCE=module "$torture/snapshot" -n 50
 run torture-mutant 200 sh "$1/tests/qemu/broken.sh" env HMM_SOURCE=module \
 	MUTANT=unmap "$torture/torture-mutant" -t 8

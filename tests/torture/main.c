@@ -148,7 +148,9 @@ static void victim_main(void)
 	       "%u threads: %lu stale, %lu undecided\n",
 	       checks, seconds, (double)checks / seconds * 3600 / 1e6, seen,
 	       t.shared->nr_workers, t.shared->stale, t.shared->undecided);
-	exit(ret || t.shared->stale || t.shared->undecided || !checks);
+	/* Where all takes many times as long, time is up for some questions. */
+	exit(ret || t.shared->stale || !checks ||
+	     (t.shared->undecided && !getenv("HMM_TEST_SLOW")));
 }
 
 /* ---- The supervisor --------------------------------------------------------- */
