@@ -4,6 +4,8 @@
  *
  * ... and uses the numbers again.  What the library does later must not take
  * from those files, nor add to them, nor close them; and it has to come back.
+ *
+ * check: no-tsan (which rightly says that the application does wrong)
  */
 #include <fcntl.h>
 #include <sys/socket.h>
