@@ -274,7 +274,7 @@ done
 for suite in tests/*/*.mk; do
 	[ -f "$suite" ] || continue
 	target=$(basename "$suite" .mk)-check
-	run "$target" 900 "$MAKE" O="$O" "$target"
+	run "$target" 1800 "$MAKE" O="$O" "$target"
 done
 for san in asan tsan; do
 	build O="$O/$san" SAN=$san tests && unit_tests_sanitized $san
