@@ -74,7 +74,7 @@ static void destroy_with_ops_queued(void **state)
 	char *p = map_pages(4096, PROT_READ | PROT_WRITE);
 	struct dmirror_op op[16] = { 0 };
 	void *args[2] = { dm, &op[0] }, *ret;
-	int i, queued = 0, canceled = 0;
+	int i, full = 0, queued = 0, canceled = 0;
 	pthread_t waiter;
 
 	(void)state;
@@ -82,12 +82,13 @@ static void destroy_with_ops_queued(void **state)
 		op[i] = (struct dmirror_op){ .type = DMIRROR_FILL,
 					     .addr = (unsigned long)p,
 					     .len = len };
-		if (dmirror_submit(dm, &op[i]))
+		full = dmirror_submit(dm, &op[i]);
+		if (full)
 			break;
 		queued++;
 	}
 	assert_true(queued >= 4 && queued < 16);
-	assert_int_equal(dmirror_submit(dm, &op[15]), -EAGAIN);
+	assert_int_equal(full, -EAGAIN);
 	waiting = false;
 	assert_int_equal(pthread_create(&waiter, NULL, wait_main, args), 0);
 	/* It must have begun to wait: afterwards there is no device. */
