@@ -27,7 +27,13 @@ packages_from()
 		deb [signed-by=$key] $mirror/debian-security bookworm-security main
 		LIST
 		;;
-	6.12)	echo "deb [signed-by=$key] $mirror/debian bookworm-backports main"
+	6.12)	preferred=bookworm-backports
+		cat <<-LIST
+		deb [signed-by=$key] $mirror/debian bookworm main
+		deb [signed-by=$key] $mirror/debian bookworm-updates main
+		deb [signed-by=$key] $mirror/debian-security bookworm-security main
+		deb [signed-by=$key] $mirror/debian bookworm-backports main
+		LIST
 		;;
 	trixie | sid)
 		echo "deb [signed-by=$key] $mirror/debian $1 main"
