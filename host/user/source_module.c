@@ -103,7 +103,11 @@ static void announce(struct module_source *s, const struct sink *sink)
 	s->announced = true;
 }
 
-/* Records are lost: begin anew.  If that can't be yet, nothing is consumed. */
+/*
+ * Records are lost: begin anew.  If that can't be yet, nothing is consumed.
+ * The ends may come first: among so many records are starts that are counted,
+ * so that nobody can arm a range before all of this has been handed on.
+ */
 static int resync(struct module_source *s, const struct sink *sink)
 {
 	int ret;
@@ -228,9 +232,10 @@ static int module_attach_to(struct hmm_source **srcp,
 	}
 	ret = look(s);
 	if (ret) {
-		snprintf(why, size,
-			 "/dev/hmm: %s: too many threads change memory",
-			 strerror(-ret));
+		snprintf(why, size, "/dev/hmm: %s%s", strerror(-ret),
+			 ret == -EAGAIN ? ": too many threads change memory at "
+					  "this moment; try again"
+					: "");
 		goto out_map;
 	}
 	s->src.position = s->taken;

@@ -5,28 +5,10 @@
  * Entries that are alike are gone through several at a time; here they are
  * alike for runs of all lengths, or not.
  */
-#include "support.h"
+#include "attached.h"
 
 #define PAGES 700
 #define SEEDS 20
-
-static struct mm_struct *mm;
-
-static int setup(void **state)
-{
-	(void)state;
-	watchdog(60);
-	mm = attach();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	assert_int_equal(hmm_mm_detach(mm), 0);
-	watchdog(0);
-	return 0;
-}
 
 static unsigned int next(unsigned int *seed)
 {

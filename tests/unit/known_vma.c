@@ -4,27 +4,9 @@
  */
 #include <fcntl.h>
 
-#include "support.h"
+#include "attached.h"
 
 #define GIB (1ul << 30)
-
-static struct mm_struct *mm;
-
-static int setup(void **state)
-{
-	(void)state;
-	watchdog(60);
-	mm = attach();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	assert_int_equal(hmm_mm_detach(mm), 0);
-	watchdog(0);
-	return 0;
-}
 
 /* Memory with no page table near it: its mprotect() tells nobody. */
 static char *map_alone(size_t pages, int flags, int fd)
