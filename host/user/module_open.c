@@ -12,42 +12,33 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "source_module.h"
 
 static int open_device(struct module_source *s, char *why, size_t size)
 {
-	struct stat st;
-	int ret;
+	int ret = hmm_own_fd_set(&s->file,
+				 open("/dev/hmm", O_RDONLY | O_CLOEXEC));
 
-	s->src.event_fd = open("/dev/hmm", O_RDONLY | O_CLOEXEC);
-	if (s->src.event_fd >= 0 && !fstat(s->src.event_fd, &st)) {
-		s->rdev = st.st_rdev;
+	s->src.event_fd = s->file.fd;
+	if (!ret)
 		return 0;
-	}
-	ret = -errno;
-	if (s->src.event_fd >= 0)
-		close(s->src.event_fd);
 	if (ret == -ENOENT || ret == -ENXIO || ret == -ENODEV) {
 		snprintf(why, size, "no /dev/hmm: load hmm.ko");
 		return -ENOTSUP;
 	}
 	snprintf(why, size, "/dev/hmm: %s%s", strerror(-ret),
-		 ret == -EMFILE ? ": raise RLIMIT_NOFILE" : "");
+		 ret == -EMFILE   ? ": raise RLIMIT_NOFILE"
+		 : ret == -EUSERS ? ": as many as hmm.ko's parameter "
+				    "files_per_mm allows watch this process"
+				  : "");
 	return ret;
 }
 
-/* The number may be another file's by now. */
 void module_close(struct module_source *s)
 {
-	struct stat st;
-
-	if (s->src.event_fd >= 0 && !fstat(s->src.event_fd, &st) &&
-	    S_ISCHR(st.st_mode) && st.st_rdev == s->rdev)
-		close(s->src.event_fd);
+	hmm_own_fd_close(&s->file);
 	s->src.event_fd = -1;
 }
 

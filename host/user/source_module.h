@@ -3,14 +3,13 @@
 #ifndef HMM_SOURCE_MODULE_H
 #define HMM_SOURCE_MODULE_H
 
-#include <sys/types.h>
-
 #include "hmm_dev.h"
+#include "own_fd.h"
 #include "source.h"
 
 /**
  * struct module_source - an open /dev/hmm, which is src.event_fd
- * @rdev: which device it was when it was opened
+ * @file: the same
  * @shared: mapped, as is @ring behind it
  * @taken: records taken; @consumed: starts among them
  * @announced: what was in progress at the last sync was handed on
@@ -19,7 +18,7 @@
  */
 struct module_source {
 	struct hmm_source src;
-	dev_t rdev;
+	struct hmm_own_fd file;
 	const struct hmm_dev_shared *shared;
 	const struct hmm_dev_record *ring;
 
