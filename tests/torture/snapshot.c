@@ -2,13 +2,14 @@
 /*
  * snapshot.c - snapshots taken at the worst moment: while a change is at work
  *
- *	snapshot [-n ROUNDS] [-s SEED]
+ *	snapshot [-m MIB] [-n ROUNDS] [-s SEED]
  *
  * In each round a thread makes one change of many pages, which takes the kernel
  * some time, and the last of them are the ones that are looked at.  As soon as
  * the change is counted they are copied, while the old entries are still there,
  * until the library accepts the copy.  When the change is over, the entries are
  * others.  If the range is valid still, nothing will ever invalidate it: stale.
+ * -m says how large a change is.
  *
  * A counter alone can't do it: it has moved already.  HMM_SOURCE is the source.
  * Exits 0; 1 if there was a stale one; 77 if the source can't be used here.
@@ -37,7 +38,6 @@
 
 #define PAGE 4096ul
 #define TAIL 32ul
-#define LEN (8ul << 20)
 #define PLACE 0x20000000ul
 
 #define PM_PRESENT (1ull << 63)
@@ -72,6 +72,8 @@ struct kind {
 	uint64_t rounds, inside, accepted, stale, ns;
 };
 
+/* Of a change. */
+static unsigned long len = 8ul << 20;
 static int file = -1;
 
 static void wait_for(const uint64_t *word, uint64_t value)
@@ -104,18 +106,19 @@ static void must(bool ok, const char *what)
 	exit(1);
 }
 
-static void map(char *p, size_t len, int flag, int fd, int populate)
+static void map(char *p, size_t size, int flag, int fd, int populate)
 {
-	must(mmap(p, len, PROT_READ | PROT_WRITE, flag | MAP_FIXED, fd, 0) == p,
+	must(mmap(p, size, PROT_READ | PROT_WRITE, flag | MAP_FIXED, fd, 0) ==
+		     p,
 	     "map");
-	madvise(p, len, MADV_NOHUGEPAGE);
-	must(!madvise(p, len, populate), "populate");
+	madvise(p, size, MADV_NOHUGEPAGE);
+	must(!madvise(p, size, populate), "populate");
 }
 
 /* Twice as many places as kinds: mremap goes to and fro. */
 static char *place(unsigned int i)
 {
-	return (char *)PLACE + i * (LEN + 2 * PAGE);
+	return (char *)PLACE + i * (len + 2 * PAGE);
 }
 
 /*
@@ -125,23 +128,23 @@ static char *place(unsigned int i)
 static void prepare_file(struct round *r)
 {
 	r->p = place(0);
-	must(!madvise(r->p, LEN, MADV_POPULATE_READ), "populate");
+	must(!madvise(r->p, len, MADV_POPULATE_READ), "populate");
 }
 
 static void change_discard(struct round *r)
 {
-	must(!madvise(r->p, LEN, MADV_DONTNEED), "discard");
+	must(!madvise(r->p, len, MADV_DONTNEED), "discard");
 }
 
 static void prepare_discard(struct round *r)
 {
 	r->p = place(1);
-	map(r->p, LEN, MAP_PRIVATE | MAP_ANONYMOUS, -1, MADV_POPULATE_WRITE);
+	map(r->p, len, MAP_PRIVATE | MAP_ANONYMOUS, -1, MADV_POPULATE_WRITE);
 }
 
 static void change_remove(struct round *r)
 {
-	must(!madvise(r->p, LEN, MADV_REMOVE), "remove");
+	must(!madvise(r->p, len, MADV_REMOVE), "remove");
 }
 
 /* Another process does it; this one is nowhere near the kernel. */
@@ -161,7 +164,7 @@ static void prepare_move(struct round *r)
 static void change_move(struct round *r)
 {
 	r->moving = place(r->p == place(2) ? 3 : 2);
-	must(mremap(r->p, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, r->moving) ==
+	must(mremap(r->p, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, r->moving) ==
 		     r->moving,
 	     "move");
 }
@@ -169,12 +172,12 @@ static void change_move(struct round *r)
 static void prepare_unmap(struct round *r)
 {
 	r->p = place(4);
-	map(r->p, LEN, MAP_SHARED, file, MADV_POPULATE_READ);
+	map(r->p, len, MAP_SHARED, file, MADV_POPULATE_READ);
 }
 
 static void change_unmap(struct round *r)
 {
-	must(!munmap(r->p, LEN), "munmap");
+	must(!munmap(r->p, len), "munmap");
 }
 
 #define KIND(name, weight, level, prepare, change)                  \
@@ -225,7 +228,7 @@ static void puncher(void)
 			continue;
 		}
 		fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-			  LEN);
+			  len);
 		last = next;
 		set(&turn->punched, last);
 	}
@@ -331,7 +334,7 @@ static void one_round(uint64_t nr)
 	now.nr = nr;
 	set(&turn->go, nr);
 	wait_for(&turn->prepared, nr);
-	start = (unsigned long)now.p + LEN - TAIL * PAGE;
+	start = (unsigned long)now.p + len - TAIL * PAGE;
 	for (i = 0; i < TAIL; i++, start += PAGE) {
 		range_init(&range[i], &pfns[i]);
 		must(!hmm_range_register(&range[i], mm, start, start + PAGE),
@@ -359,12 +362,12 @@ static void one_round(uint64_t nr)
 /* userfaultfd: one registration, that moves with the memory. */
 static void watch_all(char *p)
 {
-	uint64_t *pfns = calloc(LEN / PAGE, sizeof(*pfns));
+	uint64_t *pfns = calloc(len / PAGE, sizeof(*pfns));
 	struct hmm_range range;
 
 	range_init(&range, pfns);
 	must(pfns && !hmm_range_register(&range, mm, (unsigned long)p,
-					 (unsigned long)p + LEN),
+					 (unsigned long)p + len),
 	     "register");
 	while (!copy(&range))
 		;
@@ -404,8 +407,10 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
-	while ((c = getopt(argc, argv, "n:s:")) != -1) {
-		if (c == 'n')
+	while ((c = getopt(argc, argv, "m:n:s:")) != -1) {
+		if (c == 'm')
+			len = strtoul(optarg, NULL, 0) << 20;
+		else if (c == 'n')
 			rounds = strtoull(optarg, NULL, 0);
 		else if (c == 's')
 			seed = strtoull(optarg, NULL, 0);
@@ -417,7 +422,7 @@ int main(int argc, char **argv)
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	must(turn != MAP_FAILED, "map");
 	file = memfd_create("snapshot", MFD_CLOEXEC);
-	must(file >= 0 && !ftruncate(file, LEN), "make a file");
+	must(file >= 0 && !ftruncate(file, len), "make a file");
 	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	must(pagemap >= 0, "open pagemap");
 	pid = fork();
@@ -430,8 +435,8 @@ int main(int argc, char **argv)
 	hmm_mm_query(mm, &info);
 	level = info.level;
 	printf("source %s (%s)\n", info.source, info.mechanism);
-	map(place(0), LEN, MAP_SHARED, file, MADV_POPULATE_WRITE);
-	map(place(2), LEN, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+	map(place(0), len, MAP_SHARED, file, MADV_POPULATE_WRITE);
+	map(place(2), len, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 	    MADV_POPULATE_WRITE);
 	watch_all(place(2));
 
