@@ -199,4 +199,22 @@ static inline bool write_file(const char *dir, const char *name,
 	return ok;
 }
 
+/* Set one of the module; what it was. */
+static inline unsigned int parameter(const char *name, unsigned int value)
+{
+	char path[128], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/module/hmm/parameters/%s", name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		print_message("skip: %s: %s\n", path, strerror(errno));
+		skip();
+	}
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	dprintf(fd, "%u", value);
+	close(fd);
+	return (unsigned int)strtoul(text, NULL, 10);
+}
+
 #endif

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * dev_access.c - /dev/hmm: who may see what
+ *
+ * check: once
+ */
+#include "dev_opened.h"
+#include "dev_requests.h"
+
+static void become_nobody(void)
+{
+	if (setgid(NOBODY) || setuid(NOBODY))
+		_exit(20);
+}
+
+/* A _exit() code says which of the questions was answered wrong. */
+static void look_as_nobody(struct child *c, void *arg)
+{
+	struct hmm_dev_range r;
+	uint64_t pfn;
+	struct dev d;
+	char *p;
+	int fd;
+
+	(void)c;
+	(void)arg;
+	become_nobody();
+	d.fd = open("/dev/hmm", O_RDONLY);
+	if (d.fd < 0)
+		_exit(21);
+	d.shared = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, d.fd, 0);
+	if (d.shared == MAP_FAILED || !d.shared->pfns_virtual)
+		_exit(22);
+	p = map_touched(1);
+	r = entries(p, 1, &pfn);
+	if (walk(d.fd, false, &r) || !(pfn & DEV_VALID) ||
+	    pfn >> DEV_SHIFT != (uintptr_t)p / PAGE)
+		_exit(23);
+	/* A format by which one can't tell that the entry has a pfn. */
+	memset(r.flags, 0, sizeof(r.flags));
+	memset(r.values, 0, sizeof(r.values));
+	r.pfn_shift = 0;
+	if (walk(d.fd, false, &r) || pfn != (uintptr_t)p / PAGE)
+		_exit(24);
+	/* Neither the first process nor who started us. */
+	fd = open("/dev/hmm", O_RDONLY);
+	if (dev_bind_to(fd, 1, O_RDONLY) != EACCES)
+		_exit(25);
+	if (dev_bind_to(fd, getppid(), O_RDONLY) != EACCES)
+		_exit(26);
+	if (req(fd, HMM_DEV_HOLD, HMM_DEV_HOLD_DEFAULT + 1) != -EPERM)
+		_exit(27);
+}
+
+static void nobody_sees_no_more_than_elsewhere(void **state)
+{
+	(void)state;
+	if (!is_root()) {
+		print_message("skip: only root can become nobody\n");
+		skip();
+	}
+	assert_int_equal(child_end(child_start(look_as_nobody, NULL)), 0);
+}
+
+/* Judged by who opened the file, as pagemap does. */
+static void opener_decides_about_pfns(void **state)
+{
+	uint64_t pfn, map;
+	struct hmm_dev_range r;
+	char *p;
+	int fd;
+
+	(void)state;
+	if (!is_root()) {
+		print_message("skip: only root can become nobody\n");
+		skip();
+	}
+	p = map_touched(1);
+	r = entries(p, 1, &pfn);
+	assert_int_equal(seteuid(NOBODY), 0);
+	fd = dev_open_file();
+	/* dev.fd is root's. */
+	assert_int_equal(walk(dev.fd, false, &r), 0);
+	assert_int_equal(seteuid(0), 0);
+	read_pagemap(getpid(), p, 1, &map);
+	assert_int_equal(pfn >> DEV_SHIFT, map & PFN_MASK);
+	assert_int_equal(walk(fd, false, &r), 0);
+	assert_int_equal(pfn >> DEV_SHIFT, (uintptr_t)p / PAGE);
+	close(fd);
+	munmap(p, PAGE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		DEV_TEST(nobody_sees_no_more_than_elsewhere),
+		DEV_TEST(opener_decides_about_pfns),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
