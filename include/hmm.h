@@ -311,8 +311,8 @@ struct hmm_interval {
  * then test its flags.
  */
 struct hmm_range {
-	union {
-		struct {
+	__extension__ union {
+		__extension__ struct {
 			unsigned long start;
 			unsigned long end;
 		};
@@ -453,7 +453,7 @@ static inline uint64_t hmm_pfn_to_pfn(const struct hmm_range *range,
 	    entry == range->values[HMM_PFN_ERROR] ||
 	    entry == range->values[HMM_PFN_SPECIAL] ||
 	    !(entry & range->flags[HMM_PFN_VALID]))
-		return ~(uint64_t)0;
+		return ~0ull;
 	return entry >> range->pfn_shift;
 }
 

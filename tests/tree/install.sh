@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
-# An installed libhmm serves a program through pkg-config, shared and static,
-# in C and with the header alone in C++; uninstall leaves nothing.
+# An installed libhmm serves a program through pkg-config, shared and static, in
+# C and in C++, whose strictest warnings find nothing in its headers; uninstall
+# leaves nothing.
 set -eu
 command -v pkg-config >/dev/null || { echo "no pkg-config"; exit 77; }
 
@@ -44,9 +45,23 @@ echo "static:"
 "$tmp/static"
 ! ldd "$tmp/static" | grep libhmm
 
+headers()
+{
+	printf '#include <hmm.h>\n#include <hmm_dev.h>\n' | "$@" -Wall -Wextra \
+		-Wpedantic -Wshadow -Wconversion -Werror -fsyntax-only \
+		$(pkg-config --cflags libhmm) -
+}
+for std in c99 c11 c17; do
+	headers ${CC-gcc} -std=$std -x c
+done
 if command -v g++ >/dev/null; then
-	echo '#include <hmm.h>' | g++ -Wall -Wextra -Werror -fsyntax-only \
-		$(pkg-config --cflags libhmm) -x c++ -
+	for std in c++11 c++17; do
+		headers g++ -std=$std -Wold-style-cast -x c++
+	done
+	g++ -Wall -Werror $(pkg-config --cflags libhmm) -o "$tmp/c++" \
+		-x c++ "$tmp/program.c" -x none $(pkg-config --libs libhmm)
+	echo "C++:"
+	LD_LIBRARY_PATH="$dest$prefix/lib" "$tmp/c++"
 fi
 [ ! -e "$O/hmm" ] || "$dest$prefix/bin/hmm" --version
 
