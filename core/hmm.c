@@ -2,7 +2,7 @@
 /*
  * hmm.c - the life of a struct hmm: changes come, mirrors are told, it ends
  */
-#include "host.h"
+#include "range.h"
 
 /*
  * struct hmm_call - a task that runs callbacks, on that task's stack
@@ -39,9 +39,7 @@ static void disarm(struct hmm *hmm, unsigned long start, unsigned long end)
 	lockdep_assert_held(&hmm->lock);
 	for (node = hmm_interval_first(&hmm->ranges, start, end); node;
 	     node = hmm_interval_next(node, start, end)) {
-		struct hmm_range *range = (struct hmm_range *)node;
-
-		WRITE_ONCE(range->valid, false);
+		hmm_range_invalidate((struct hmm_range *)node);
 	}
 }
 

@@ -30,8 +30,7 @@ int hmm_range_insert(struct hmm_range *range, struct mm_struct *mm,
 	range->node.start = start;
 	range->node.end = end;
 	range->started = hmm->started;
-	range->seq = 0;
-	range->valid = false;
+	hmm_range_invalidate(range);
 
 	spin_lock(&hmm->lock);
 	if (hmm->dead) {
@@ -68,7 +67,7 @@ void hmm_range_remove(struct hmm_range *range)
 
 	spin_lock(&hmm->lock);
 	hmm_interval_remove(&hmm->ranges, &range->node);
-	range->valid = false;
+	hmm_range_invalidate(range);
 	range->hmm = NULL;
 	spin_unlock(&hmm->lock);
 	hmm_host_put(hmm);
@@ -131,11 +130,11 @@ int hmm_range_arm(struct hmm_range *range)
 		 * What is counted up to here has ended or does not overlap;
 		 * whatever starts from here on is counted beyond seq.
 		 */
-		range->seq = hmm->consumed;
+		WRITE_ONCE(range->seq, hmm->consumed);
 		/* It has changed since the last walk, or there was none. */
 		if (!range->valid)
 			range->known = 0;
-		WRITE_ONCE(range->valid, true);
+		range->valid = true;
 	}
 	spin_unlock(&hmm->lock);
 	if (ret == -EBUSY)
@@ -148,7 +147,7 @@ void hmm_range_disarm(struct hmm_range *range)
 	struct hmm *hmm = range->hmm;
 
 	spin_lock(&hmm->lock);
-	WRITE_ONCE(range->valid, false);
+	hmm_range_invalidate(range);
 	spin_unlock(&hmm->lock);
 }
 
@@ -161,12 +160,13 @@ bool hmm_range_recheck(struct hmm_range *range)
 	 * A change that is counted but can't be marked yet may be ours.  Saying
 	 * false then is no verdict on the range, which stays armed.
 	 */
-	if (!hmm || !hmm_host_sync(hmm))
+	if (!hmm || READ_ONCE(range->seq) == HMM_SEQ_NONE ||
+	    !hmm_host_sync(hmm))
 		return false;
 	spin_lock(&hmm->lock);
 	ret = range->valid;
 	if (ret)
-		range->seq = hmm->consumed;
+		WRITE_ONCE(range->seq, hmm->consumed);
 	spin_unlock(&hmm->lock);
 	return ret;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* range.h - what walk.c needs of range.c */
+/* range.h - what the rest of the core needs of range.c */
 #ifndef HMM_RANGE_H
 #define HMM_RANGE_H
 
@@ -8,6 +8,13 @@
 static inline unsigned int hmm_range_shift(const struct hmm_range *range)
 {
 	return range->page_shift ? range->page_shift : PAGE_SHIFT;
+}
+
+/* Under hmm->lock; seq is what hmm_range_valid() reads without it. */
+static inline void hmm_range_invalidate(struct hmm_range *range)
+{
+	range->valid = false;
+	WRITE_ONCE(range->seq, HMM_SEQ_NONE);
 }
 
 /*

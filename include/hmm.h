@@ -325,7 +325,7 @@ struct hmm_range {
 	const uint64_t *values;
 	uint64_t default_flags;
 	uint64_t pfn_flags_mask;
-	/* private: where the source counts, and the count when armed */
+	/* private: where the source counts, and the count while valid */
 	const uint64_t *started;
 	uint64_t seq;
 	uint8_t pfn_shift;
@@ -410,6 +410,9 @@ long hmm_range_fault(struct hmm_range *range, bool block);
 /* private: the rest of hmm_range_valid(), when anything has changed anywhere */
 bool hmm_range_recheck(struct hmm_range *range);
 
+/* private: the count of a range that is not valid, which no source reaches */
+#define HMM_SEQ_NONE (~(uint64_t)0)
+
 #ifndef hmm_load_acquire
 #define hmm_load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #endif
@@ -423,18 +426,20 @@ bool hmm_range_recheck(struct hmm_range *range);
  * Meaningful only under L, the lock that the mirror's callback takes.
  *
  * Two loads that hit the range, one that hits the source's counter.  If the
- * counter has not moved since the range was armed, no change of any kind has
- * started; else hmm_range_recheck() looks at what did.
+ * counter stands where it did when the range was armed, no change of any kind
+ * has started; else hmm_range_recheck() looks at what did.
  *
  * Context: L held; does not sleep for long, never runs a callback.
  * Return: true if so.
  */
 static inline bool hmm_range_valid(struct hmm_range *range)
 {
-	if (hmm_unlikely(!hmm_load_acquire(&range->valid)))
-		return false;
-	/* Pairs with the source's increment before the change it counts. */
-	if (hmm_likely(hmm_load_acquire(range->started) == range->seq))
+	/*
+	 * The first pairs with whoever takes validity away, the second with the
+	 * source's increment before the change it counts.
+	 */
+	if (hmm_likely(hmm_load_acquire(&range->seq) ==
+		       hmm_load_acquire(range->started)))
 		return true;
 	return hmm_range_recheck(range);
 }

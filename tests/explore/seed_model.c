@@ -19,6 +19,13 @@ static struct hmm_range *next_range(struct hmm_range *range)
 	return (struct hmm_range *)range->node.right;
 }
 
+/* The inline hmm_range_valid() looks at seq, and at a count that stands still. */
+static void set_valid(struct hmm_range *range, bool valid)
+{
+	range->valid = valid;
+	WRITE_ONCE(range->seq, valid ? 0 : HMM_SEQ_NONE);
+}
+
 void hmm_init(struct hmm *hmm, struct mm_struct *mm, const uint64_t *started)
 {
 	(void)started;
@@ -37,7 +44,7 @@ void hmm_invalidate_start(struct hmm *hmm, unsigned long start,
 	for (range = first_range(hmm); range; range = next_range(range)) {
 		if (end < range->start || start >= range->end)
 			continue;
-		WRITE_ONCE(range->valid, false);
+		set_valid(range, false);
 	}
 	spin_unlock(&hmm->lock);
 }
@@ -78,7 +85,7 @@ void hmm_invalidate_end(struct hmm *hmm, unsigned long start, unsigned long end)
 	spin_lock(&hmm->lock);
 	if (!--hmm->changes.nr) {
 		for (range = first_range(hmm); range; range = next_range(range))
-			WRITE_ONCE(range->valid, true);
+			set_valid(range, true);
 		wake_up_all(&hmm->wq);
 	}
 	spin_unlock(&hmm->lock);
@@ -91,7 +98,7 @@ void hmm_kill(struct hmm *hmm)
 	WRITE_ONCE(hmm->dead, true);
 	spin_lock(&hmm->lock);
 	for (range = first_range(hmm); range; range = next_range(range))
-		WRITE_ONCE(range->valid, false);
+		set_valid(range, false);
 	wake_up_all(&hmm->wq);
 	spin_unlock(&hmm->lock);
 }
@@ -149,7 +156,6 @@ int hmm_mirror_unregister(struct hmm_mirror *mirror)
 
 /* ---- Ranges -------------------------------------------------------------- */
 
-/* The inline hmm_range_valid() then looks at range->valid alone. */
 static const uint64_t never_counts;
 
 int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
@@ -162,8 +168,7 @@ int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
 	range->start = start;
 	range->end = end;
 	range->started = &never_counts;
-	range->seq = 0;
-	range->valid = false;
+	set_valid(range, false);
 	if (READ_ONCE(hmm->dead)) {
 		hmm_host_put(hmm);
 		return -EFAULT;
@@ -173,7 +178,7 @@ int hmm_range_register(struct hmm_range *range, struct mm_struct *mm,
 	range->node.right = hmm->ranges.root;
 	hmm->ranges.root = &range->node;
 	if (!hmm->changes.nr)
-		range->valid = true;
+		set_valid(range, true);
 	spin_unlock(&hmm->lock);
 	return 0;
 }
@@ -191,7 +196,7 @@ void hmm_range_unregister(struct hmm_range *range)
 		}
 	}
 	spin_unlock(&hmm->lock);
-	range->valid = false;
+	set_valid(range, false);
 	range->hmm = NULL;
 	hmm_host_put(hmm);
 }
