@@ -43,16 +43,23 @@ static const uint64_t dev_values[HMM_PFN_VALUE_MAX] __attribute__((unused)) = {
 	[HMM_PFN_SPECIAL] = DEV_SPECIAL,
 };
 
-/* $HMM_TEST_SLOW: on an emulated machine, where all takes many times as long. */
+/* $HMM_TEST_SLOW: how many times as long all takes, on an emulated machine. */
+static inline unsigned int slowness(void)
+{
+	const char *times = getenv("HMM_TEST_SLOW");
+
+	return times ? (unsigned int)atoi(times) : 1;
+}
+
 static inline bool is_slow(void)
 {
-	return getenv("HMM_TEST_SLOW");
+	return slowness() > 1;
 }
 
 /* Hangs are failures: one alarm for each test program or test. */
 static inline void watchdog(unsigned int seconds)
 {
-	alarm(is_slow() ? 10 * seconds : seconds);
+	alarm(slowness() * seconds);
 }
 
 /*

@@ -16,6 +16,7 @@ case $(uname -r) in
 *-kasan | *-kcsan) slow=5 ;;
 *) slow=1 ;;
 esac
+export HMM_TEST_SLOW=$((10 * slow))
 
 # run NAME SECONDS COMMAND...
 run()
@@ -42,8 +43,8 @@ unit_tests()
 	source=$1
 	shift
 	for test; do
-		run "$source-$test" 240 env HMM_TEST_SLOW=1 \
-			HMM_SOURCE="$source" "$O/tests/$test"
+		run "$source-$test" 240 env HMM_SOURCE="$source" \
+			"$O/tests/$test"
 	done
 }
 
@@ -70,7 +71,7 @@ unit_tests module source_module driver_loop other_process other_process_access \
 	known_vma mapped_later dmirror dmirror_life dmirror_churn told \
 	bad_input closed kernel_api kernel_nomem
 torture=$O/torture
-run torture 200 env HMM_TEST_SLOW=1 HMM_SOURCE=module "$torture/torture" -t 30 -i
+run torture 200 env HMM_SOURCE=module "$torture/torture" -t 30 -i
 run snapshots 200 env HMM_SOURCE=module "$torture/snapshot" -n 50
 run torture-mutant 200 sh "$1/tests/qemu/broken.sh" env HMM_SOURCE=module \
 	MUTANT=unmap "$torture/torture-mutant" -t 8
@@ -78,7 +79,7 @@ for command in run watch snapshot; do
 	run "hmm-$command" 200 sh -c \
 		"cd '$1' && O='$O' SOURCES=module sh tests/cli/$command.sh"
 done
-run device-memory 300 env HMM_TEST_SLOW=1 "$O/tests/device_memory"
+run device-memory 300 "$O/tests/device_memory"
 run hmm-tests 300 sh "$1/tests/qemu/self_test.sh" "$O"
 run modules 300 sh "$module" "$kernel/modules" "$O" use_and_unload
 run hostile 600 sh "$1/tests/qemu/hostile.sh" "$kernel/modules" "$O" 8 4 1

@@ -188,7 +188,7 @@ static void use_device(void *arg)
 static void crowd_once(void)
 {
 	struct crowd *crowd = shared_memory(PAGE);
-	double end = now() + HANG_SECONDS;
+	double end = now() + options.hang;
 	pid_t pid[PROCESSES];
 	unsigned int i, n;
 

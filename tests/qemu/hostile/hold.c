@@ -96,7 +96,7 @@ static void go(struct changer *c)
 static bool wait_until(const volatile uint32_t *value, uint32_t wanted,
 		       const char *what)
 {
-	double end = now() + HANG_SECONDS;
+	double end = now() + options.hang;
 
 	while (*value != wanted) {
 		if (now() > end) {

@@ -16,12 +16,6 @@
 #define PAGE 4096ul
 #define DEVICE "/dev/hmm"
 
-/*
- * Nothing takes as long.  Far longer than any timeout of the device, since an
- * emulated machine's clock may be several times too fast.
- */
-#define HANG_SECONDS 120
-
 /* ---- Random numbers, the same for the same seed -------------------------- */
 
 struct rng {
@@ -56,6 +50,7 @@ extern struct options {
 	uint64_t seed;
 	unsigned int seconds; /* for the fuzzer */
 	unsigned int times;   /* for what is repeated */
+	unsigned int hang;    /* seconds: nothing takes as long */
 	int round;            /* of the fuzzer, alone; -1 all */
 } options;
 
@@ -73,7 +68,7 @@ double now(void);
 pid_t spawn(void (*fn)(void *arg), void *arg);
 /* Kill the group; false if somebody of it does not end: says who and where. */
 bool kill_group(pid_t group);
-/* Wait for one child; its status, or -1 after HANG_SECONDS: says where it is. */
+/* Wait for one child; its status, or -1 after options.hang: says where it is. */
 int wait_for(pid_t pid);
 
 /* Memory that parent and children share. */

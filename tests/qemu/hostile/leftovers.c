@@ -39,7 +39,7 @@ static unsigned int mapped_areas(void)
 
 void check_nothing_left(void)
 {
-	double end = now() + HANG_SECONDS;
+	double end = now() + options.hang;
 
 	/* Files are closed by who dies, mms are let go a little later. */
 	while ((module_users() > 0 || mapped_areas()) && now() < end)
@@ -72,7 +72,7 @@ static long meminfo(const char *name)
 
 void check_memory(long before)
 {
-	double end = now() + HANG_SECONDS;
+	double end = now() + options.hang;
 	long after = memory_used();
 
 	/* What was freed comes back when the kernel gets round to it. */

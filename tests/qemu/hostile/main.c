@@ -16,6 +16,8 @@ struct options options = {
 	.seed = 1,
 	.seconds = 10,
 	.times = 50,
+	/* Far longer than any timeout of the device: its clock may be fast. */
+	.hang = 120,
 	.round = -1,
 };
 
@@ -66,8 +68,8 @@ static int usage(const char *self)
 	unsigned int i;
 
 	fprintf(stderr,
-		"usage: %s [--seed N] [--seconds N] [--times N] [--round N] "
-		"[CASE...]\n",
+		"usage: %s [--seed N] [--seconds N] [--times N] [--hang N] "
+		"[--round N] [CASE...]\n",
 		self);
 	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		fprintf(stderr, "  %-14s %s\n", cases[i].name, cases[i].what);
@@ -90,6 +92,7 @@ int main(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "seconds", required_argument, NULL, 't' },
 		{ "times", required_argument, NULL, 'n' },
+		{ "hang", required_argument, NULL, 'h' },
 		{ "round", required_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -107,6 +110,9 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			options.times = (unsigned int)atoi(optarg);
+			break;
+		case 'h':
+			options.hang = (unsigned int)atoi(optarg);
 			break;
 		case 'r':
 			options.round = atoi(optarg);

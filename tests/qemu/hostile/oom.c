@@ -95,7 +95,7 @@ static void use_up(char *memory)
 
 static bool wait_ready(const struct oom *oom)
 {
-	double end = now() + HANG_SECONDS;
+	double end = now() + options.hang;
 
 	while (!oom->ready && now() < end)
 		usleep(1000);

@@ -99,7 +99,7 @@ static void show_group(pid_t group)
 
 bool kill_group(pid_t group)
 {
-	double end = now() + HANG_SECONDS;
+	double end = now() + options.hang;
 	pid_t pid;
 
 	do {
@@ -110,14 +110,14 @@ bool kill_group(pid_t group)
 		if (!pid)
 			usleep(1000);
 	} while (now() < end);
-	failed("killed, and not gone after %d s", HANG_SECONDS);
+	failed("killed, and not gone after %u s", options.hang);
 	show_group(group);
 	return false;
 }
 
 int wait_for(pid_t pid)
 {
-	double end = now() + HANG_SECONDS;
+	double end = now() + options.hang;
 	int status;
 
 	do {
@@ -125,7 +125,7 @@ int wait_for(pid_t pid)
 			return status;
 		usleep(1000);
 	} while (now() < end);
-	failed("not done after %d s", HANG_SECONDS);
+	failed("not done after %u s", options.hang);
 	show_threads(pid);
 	return -1;
 }
