@@ -253,7 +253,8 @@ struct hmm_mirror {
  *
  * Context: the mmap lock of @mm held for write; may sleep.
  * Return: 0; -EINVAL without mirror, mm, ops or ops->sync_cpu_device_pagetables;
- * -EBUSY if @mirror is registered; -EFAULT if @mm is dead; -ENOMEM.
+ * -EBUSY if @mirror is registered; -EFAULT if @mm is dead; -ENOMEM; in the
+ * kernel also -EINTR, a signal came.
  */
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
 

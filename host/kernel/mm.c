@@ -10,10 +10,9 @@
  * told the start, unless they are the one that refused.  With two, each start
  * that was marked is ended exactly once.
  *
- * The one registered last is called first.  `tells` is registered while
- * `marks` is being allocated, hence before it: ranges stop being valid before
- * the first callback runs, which is what hmm_range_valid() under the driver's
- * lock relies on.
+ * The one registered last is called first, so `tells` is registered before
+ * `marks`: ranges stop being valid before the first callback runs, which is what
+ * hmm_range_valid() under the driver's lock relies on.
  */
 #include <linux/hashtable.h>
 #include <linux/mmu_notifier.h>
@@ -161,58 +160,65 @@ static void tells_free(struct mmu_notifier *mn)
 	free_one(of_tells(mn));
 }
 
-static struct mmu_notifier *marks_alloc(struct mm_struct *mm);
-static struct mmu_notifier *tells_alloc(struct mm_struct *mm);
-
 static const struct mmu_notifier_ops marks_ops = {
 	.invalidate_range_start = marks_start,
 	.invalidate_range_end = marks_end,
 	.release = marks_release,
-	.alloc_notifier = marks_alloc,
 	.free_notifier = marks_free,
 };
 
 static const struct mmu_notifier_ops tells_ops = {
 	.invalidate_range_start = tells_start,
-	.alloc_notifier = tells_alloc,
 	.free_notifier = tells_free,
 };
 
-static struct mmu_notifier *tells_alloc(struct mm_struct *mm)
+static struct hmm_mm *alloc(struct mm_struct *mm)
 {
 	struct hmm_mm *m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
 
 	if (!m)
-		return ERR_PTR(-ENOMEM);
+		return NULL;
 	hmm_init(&m->hmm, mm, NULL);
+	m->marks.ops = &marks_ops;
+	m->tells.ops = &tells_ops;
 	spin_lock_init(&m->marks_lock);
 	INIT_LIST_HEAD(&m->listeners);
 	refcount_set(&m->users, 1);
-	atomic_set(&m->notifiers, 1);
-	atomic_inc(&live);
-	return &m->tells;
+	return m;
 }
 
-static struct mmu_notifier *marks_alloc(struct mm_struct *mm)
+/* Either both notifiers are registered, or none.  0; -ENOMEM; -EINTR. */
+static int register_both(struct hmm_mm *m, struct mm_struct *mm)
 {
-	struct mmu_notifier *tells = mmu_notifier_get_locked(&tells_ops, mm);
+	int ret = __mmu_notifier_register(&m->tells, mm);
 
-	if (IS_ERR(tells))
-		return tells;
-	atomic_inc(&of_tells(tells)->notifiers);
-	return &of_tells(tells)->marks;
+	if (ret) {
+		kfree(m);
+		return ret;
+	}
+	atomic_set(&m->notifiers, 1);
+	atomic_inc(&live);
+	/* Fails for a signal that came after the first did not. */
+	ret = __mmu_notifier_register(&m->marks, mm);
+	if (ret)
+		mmu_notifier_put(&m->tells);
+	else
+		atomic_inc(&m->notifiers);
+	return ret;
 }
 
 static struct hmm_mm *create(struct mm_struct *mm)
 {
-	struct mmu_notifier *mn;
 	struct hmm_mm *m;
+	int ret;
 
 	mmap_assert_write_locked(mm);
-	mn = mmu_notifier_get_locked(&marks_ops, mm);
-	if (IS_ERR(mn))
-		return ERR_CAST(mn);
-	m = of_marks(mn);
+	m = alloc(mm);
+	if (!m)
+		return ERR_PTR(-ENOMEM);
+	ret = register_both(m, mm);
+	if (ret)
+		return ERR_PTR(ret);
 	spin_lock(&mms_lock);
 	hash_add(mms, &m->node, (unsigned long)mm);
 	spin_unlock(&mms_lock);
@@ -256,14 +262,10 @@ void hmm_host_put(struct hmm *hmm)
 	if (!refcount_dec_and_lock(&m->users, &mms_lock))
 		return;
 	hash_del(&m->node);
-	/*
-	 * Either may be the one that frees m, once no CPU is inside them.  Who
-	 * finds none here makes new ones, and would get these again from the
-	 * kernel if it still knew them: so both are gone before the lock is.
-	 */
+	spin_unlock(&mms_lock);
+	/* Either may be the one that frees m, once no CPU is inside them. */
 	mmu_notifier_put(&m->marks);
 	mmu_notifier_put(&m->tells);
-	spin_unlock(&mms_lock);
 }
 
 void hmm_marks_lock(struct hmm *hmm)

@@ -76,7 +76,8 @@ unload_and_load()
 }
 
 ok "load hmm" insmod "$modules/hmm.ko"
-hostile acknowledger changer nobody million files next processes fuzz
+hostile acknowledger changer nobody million files next interrupted processes \
+	fuzz
 without_oom_reports hostile limit oom-user oom-mirrored
 ok "unload refused while in use" refused
 users &

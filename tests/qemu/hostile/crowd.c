@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -155,6 +156,75 @@ static void four_threads(void *arg)
 void last_and_next(void)
 {
 	int status = wait_for(spawn(four_threads, NULL));
+
+	if (status)
+		failed("status %#x", status);
+}
+
+/* ---- Opened while a signal comes ----------------------------------------- */
+
+#define AREAS 8000ul
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+static void alarm_in(double seconds)
+{
+	struct itimerval in = { .it_value.tv_usec = (long)(seconds * 1e6) };
+
+	setitimer(ITIMER_REAL, &in, NULL);
+}
+
+/* So many that the kernel, which locks them all, takes its time. */
+static void have_areas(void)
+{
+	char *p = mmap(NULL, AREAS * PAGE, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long i;
+
+	if (p == MAP_FAILED)
+		_exit(2);
+	for (i = 0; i < AREAS; i += 2)
+		if (mprotect(p + i * PAGE, PAGE, PROT_READ))
+			_exit(2);
+}
+
+/* Exit status 3: another error; 4: a signal never came at the right time. */
+static void open_and_be_interrupted(void *arg)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct rng rng = { options.seed };
+	unsigned int i, interrupted = 0;
+	double takes;
+	int fd;
+
+	(void)arg;
+	have_areas();
+	sigaction(SIGALRM, &action, NULL);
+	takes = now();
+	close(open(DEVICE, O_RDONLY | O_CLOEXEC));
+	takes = now() - takes;
+	for (i = 0; i < 50 * options.times; i++) {
+		/* At any moment of it, most of all not at the first. */
+		alarm_in(takes * (double)rng_below(&rng, 100) / 100);
+		fd = open(DEVICE, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 && errno != EINTR)
+			_exit(3);
+		interrupted += fd < 0;
+		alarm_in(0);
+		/* What the interrupted one left must not be found again. */
+		close(fd);
+		close(open(DEVICE, O_RDONLY | O_CLOEXEC));
+	}
+	_exit(interrupted ? 0 : 4);
+}
+
+/* The kernel's log says, or rmmod afterwards, if something was left behind. */
+void interrupted(void)
+{
+	int status = wait_for(spawn(open_and_be_interrupted, NULL));
 
 	if (status)
 		failed("status %#x", status);

@@ -101,6 +101,7 @@ void nobody_acknowledges(void);
 void million_ranges(void);
 void files_in_one_process(void);
 void last_and_next(void);
+void interrupted(void);
 void processes(void);
 void oom_of_the_user(void);
 void oom_of_the_mirrored(void);

@@ -33,6 +33,7 @@ static const struct {
 	{ "million", million_ranges, "1,000,000 ranges" },
 	{ "files", files_in_one_process, "as many files as there may be" },
 	{ "next", last_and_next, "the last file closed, the next one opened" },
+	{ "interrupted", interrupted, "opened while signals come" },
 	{ "processes", processes, "hundreds of processes" },
 	{ "limit", memory_limit, "ranges up to the limit of a memory cgroup" },
 	{ "oom-user", oom_of_the_user, "out of memory: the user" },
