@@ -2,11 +2,11 @@
 /*
  * events.c - from a source's records to the core and to the mirrors
  */
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,7 +21,7 @@
 /* How long the watcher leaves records alone after it has taken some. */
 #define QUIET_NS (300 * 1000)
 
-/* Nobody can wake the watcher by a pipe that the application has closed. */
+/* Nobody can wake the watcher by what the application has closed. */
 #define LOOK_MS 1000
 
 /* A barrier that fails is tried again as long as someone may be waiting. */
@@ -123,9 +123,9 @@ static void kick(struct mm_struct *mm)
 {
 	struct hmm_events *ev = &mm->events;
 
-	/* A pipe that is full has been kicked enough. */
+	/* One that is full has been kicked enough. */
 	if (hmm_own_fd_valid(&ev->kicks[1]) &&
-	    write(ev->kicks[1].fd, "", 1) < 0)
+	    send(ev->kicks[1].fd, "", 1, MSG_NOSIGNAL) < 0)
 		return;
 }
 
@@ -290,7 +290,7 @@ static void take_kicks(struct hmm_events *ev)
 	char kicks[64];
 
 	while (hmm_own_fd_valid(&ev->kicks[0]) &&
-	       read(ev->kicks[0].fd, kicks, sizeof(kicks)) == sizeof(kicks))
+	       recv(ev->kicks[0].fd, kicks, sizeof(kicks), 0) == sizeof(kicks))
 		;
 }
 
@@ -409,11 +409,16 @@ static void close_kicks(struct hmm_events *ev)
 	hmm_own_fd_close(&ev->kicks[1]);
 }
 
+/*
+ * Not a pipe: an application that closes one descriptor after the other would
+ * be killed (SIGPIPE) by a kick between the two.
+ */
 static int open_kicks(struct hmm_events *ev)
 {
 	int fds[2], ret, ret2;
 
-	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK))
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+		       fds))
 		return -errno;
 	ret = hmm_own_fd_set(&ev->kicks[0], fds[0]);
 	ret2 = hmm_own_fd_set(&ev->kicks[1], fds[1]);

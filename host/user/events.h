@@ -33,7 +33,7 @@ struct hmm_events {
 	bool watching; /* the watcher has looked for the first time */
 
 	pthread_t watcher;
-	struct hmm_own_fd kicks[2]; /* a pipe: there is work for the watcher */
+	struct hmm_own_fd kicks[2]; /* a pair: there is work for the watcher */
 	bool stop;
 
 	/* The barrier thread sleeps on wq until someone wants a barrier. */

@@ -209,7 +209,7 @@ int sim_poll(struct pollfd *fds, unsigned int n, int timeout)
 	return poll_ready(&w);
 }
 
-ssize_t sim_read(int fd, void *buf, size_t size)
+ssize_t sim_recv(int fd, void *buf, size_t size)
 {
 	(void)fd;
 	(void)buf;
@@ -219,7 +219,7 @@ ssize_t sim_read(int fd, void *buf, size_t size)
 	return 1;
 }
 
-ssize_t sim_write(int fd, const void *buf, size_t size)
+ssize_t sim_send(int fd, const void *buf, size_t size)
 {
 	(void)fd;
 	(void)buf;

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -83,8 +84,8 @@ int sim_atfork(void (*prepare)(void), void (*parent)(void),
 /* ---- System calls --------------------------------------------------------- */
 
 int sim_poll(struct pollfd *fds, unsigned int n, int timeout);
-ssize_t sim_read(int fd, void *buf, size_t size);
-ssize_t sim_write(int fd, const void *buf, size_t size);
+ssize_t sim_recv(int fd, void *buf, size_t size);
+ssize_t sim_send(int fd, const void *buf, size_t size);
 void sim_yield(void);
 uint64_t hmm_now_ms(void);
 void *sim_keep(size_t size);
@@ -93,9 +94,9 @@ void *sim_page(void);
 #define poll(fds, n, timeout) sim_poll(fds, n, timeout)
 /* A moment later, which may be at once. */
 #define ppoll(fds, n, time, mask) ((void)(time), sim_poll(fds, n, 0))
-#define read(fd, buf, size) sim_read(fd, buf, size)
-#define write(fd, buf, size) sim_write(fd, buf, size)
-#define pipe2(fds, flags) ((fds)[0] = (fds)[1] = 3, 0)
+#define recv(fd, buf, size, flags) sim_recv(fd, buf, size)
+#define send(fd, buf, size, flags) sim_send(fd, buf, size)
+#define socketpair(domain, type, protocol, fds) ((fds)[0] = (fds)[1] = 3, 0)
 #define fstat(fd, st) (*(st) = (struct stat){ .st_ino = (ino_t)(fd) }, 0)
 #define close(fd) ((void)(fd))
 #define sched_yield() sim_yield()

@@ -123,7 +123,6 @@ WRAP(int, memfd_create, (const char *name, unsigned int flags), (name, flags),
 WRAP(int, close_range, (unsigned int first, unsigned int last, int flags),
      (first, last, flags), -1)
 WRAP(int, eventfd, (unsigned int value, int flags), (value, flags), -1)
-WRAP(int, pipe2, (int fds[2], int flags), (fds, flags), -1)
 WRAP(int, epoll_create1, (int flags), (flags), -1)
 WRAP(int, epoll_ctl, (int epoll, int op, int fd, struct epoll_event *event),
      (epoll, op, fd, event), -1)

@@ -117,11 +117,49 @@ static void at_any_time(void **state)
 		all_closed(true);
 }
 
+/* Between any two of them something may change, and be told to the watcher. */
+static void one_after_the_other(void **state)
+{
+	struct hmm_mirror mirror = { .ops = &ops };
+	struct hmm_range range;
+	struct mm_struct *mm;
+	uint64_t pfns[4];
+	char *p;
+	int fd, i;
+
+	(void)state;
+	watchdog(60);
+	mm = attach();
+	p = map_touched(4);
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&mirror, mm), 0);
+	mmap_write_unlock(mm);
+	range_start(&range, mm, p, 4, pfns, 0);
+	for (fd = FIRST; fd < FIRST + FILES; fd++) {
+		close(fd);
+		/* While the watcher polls it, it is open still: more than once. */
+		for (i = 0; i < 3; i++) {
+			/* Watched as long as it can be read, and is not dead. */
+			range_get(&range, mm, false);
+			madvise(p, 4 * PAGE, MADV_DONTNEED);
+			assert_false(hmm_range_valid(&range));
+			/* Takes the record, and kicks the watcher. */
+			hmm_range_wait_until_valid(&range, 0);
+			usleep(1000);
+		}
+	}
+	hmm_range_unregister(&range);
+	assert_int_equal(hmm_mirror_unregister(&mirror), 0);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	munmap(p, 4 * PAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(while_the_watcher_sleeps),
 		cmocka_unit_test(at_any_time),
+		cmocka_unit_test(one_after_the_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
