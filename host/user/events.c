@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "mm.h"
+#include "uncancelled.h"
 
 /*
  * How long to look again for a record that is counted but not there yet: its
@@ -85,6 +86,7 @@ static bool drain(struct mm_struct *mm)
 	uint64_t consumed, taken;
 	bool work;
 	int ret = 0;
+	HMM_UNCANCELLED;
 
 	pthread_mutex_lock(&ev->drain_lock);
 	taken = ev->taken;
@@ -122,6 +124,7 @@ static bool drain(struct mm_struct *mm)
 static void kick(struct mm_struct *mm)
 {
 	struct hmm_events *ev = &mm->events;
+	HMM_UNCANCELLED;
 
 	/* One that is full has been kicked enough. */
 	if (hmm_own_fd_valid(&ev->kicks[1]) &&

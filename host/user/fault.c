@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "mm.h"
+#include "uncancelled.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -199,6 +200,7 @@ int hmm_host_fault(struct mm_struct *mm, const struct hmm_vma *vma,
 {
 	struct hmm_source *src = mm->src;
 	int ret;
+	HMM_UNCANCELLED;
 
 	if (write && !(vma->flags & HMM_VMA_WRITE))
 		return -EPERM;

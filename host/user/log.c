@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "port.h"
+#include "uncancelled.h"
 
 static void to_stderr(enum hmm_log_level level, const char *line)
 {
@@ -36,6 +37,7 @@ void hmm_log(enum hmm_log_level level, const char *fmt, ...)
 	char line[512];
 	va_list args;
 	size_t len;
+	HMM_UNCANCELLED;
 
 	if (!fn)
 		return;

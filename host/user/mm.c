@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "mm.h"
+#include "uncancelled.h"
 
 const struct hmm_source_ops *const hmm_sources[] = {
 	&hmm_source_module,
@@ -43,6 +44,8 @@ bool mmget_not_zero(struct mm_struct *mm)
 
 static void mm_free(struct mm_struct *mm)
 {
+	HMM_UNCANCELLED;
+
 	/* A fork's child closes what it inherited, unless it did not. */
 	if (!mm->forked || !mm->private_files) {
 		hmm_vmas_close(mm);
@@ -94,6 +97,7 @@ void hmm_host_put(struct hmm *hmm)
 int hmm_host_cover(struct hmm *hmm, unsigned long start, unsigned long end)
 {
 	struct hmm_source *src = mm_of(hmm)->src;
+	HMM_UNCANCELLED;
 
 	return src->ops->cover ? src->ops->cover(src, start, end) : 0;
 }
@@ -442,6 +446,7 @@ int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *from)
 	char why[256] = "";
 	const char *name;
 	int ret;
+	HMM_UNCANCELLED;
 
 	if (!mmp)
 		return -EINVAL;
@@ -502,6 +507,7 @@ int hmm_mm_detach(struct mm_struct *mm)
 {
 	bool last;
 	int ret = 0;
+	HMM_UNCANCELLED;
 
 	if (!mm)
 		return -EINVAL;
@@ -581,6 +587,7 @@ int hmm_source_query(unsigned int index, struct hmm_source_info *info)
 	const struct hmm_source_ops *ops;
 	struct mm_struct *mm = NULL;
 	unsigned int i;
+	HMM_UNCANCELLED;
 
 	if (!info || info->size < sizeof(*info))
 		return -EINVAL;

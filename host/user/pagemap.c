@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mm.h"
+#include "uncancelled.h"
 
 #define PM_PFN ((1ull << 55) - 1)
 #define PM_EXCLUSIVE (1ull << 56)
@@ -225,6 +226,7 @@ int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
 	bool owned = !(vma->flags & HMM_VMA_SHARED);
 	unsigned long stop;
 	int ret;
+	HMM_UNCANCELLED;
 
 	if (mm->src->ops->read)
 		return mm->src->ops->read(mm->src, start, end, cpu);

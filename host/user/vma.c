@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "mm.h"
+#include "uncancelled.h"
 
 /* PROCMAP_QUERY of <linux/fs.h>, since Linux 6.11; Debian 12 has it not. */
 struct procmap_query {
@@ -158,6 +159,7 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 {
 	struct found f;
 	int ret = -ENOTTY;
+	HMM_UNCANCELLED;
 
 	if (mm->src->ops->vma)
 		return mm->src->ops->vma(mm->src, addr, vma);

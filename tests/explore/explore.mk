@@ -35,7 +35,7 @@ X_USER := $(X_ENGINE) $(addprefix $(XDIR)/,host_user.c sim_source.c \
 	scenario_user.c)
 X_SMALL := $(XO)/small
 X_COPIED := $(wildcard core/*.[ch]) $(addprefix host/user/,mm.c events.c \
-	$(addsuffix .h,mm events own_fd source vma fault))
+	$(addsuffix .h,mm events own_fd source uncancelled vma fault))
 x_user_obj = $(patsubst %.c,$(XO)/user-obj/%.o,$(1))
 
 $(X_SMALL)/%: %

@@ -78,6 +78,7 @@ int sim_atfork(void (*prepare)(void), void (*parent)(void),
 #define pthread_detach(t) ((void)(t))
 #define pthread_setname_np(t, name) ((void)(t))
 #define pthread_sigmask(how, set, old) ((void)(set), (void)(old))
+#define pthread_setcancelstate(state, old) ((void)(*(old) = (state)))
 #define pthread_atfork(a, b, c) sim_atfork(a, b, c)
 #define gettid() (sched_self() + 1)
 
