@@ -231,9 +231,12 @@ struct hmm_dev_wait {
 #define HMM_DEV_PAGES (1u << 18)
 
 /*
- * HMM_DEV_FAULT: wait for I/O, rather than fail with EAGAIN.  However long that
- * takes: a file system may be a process of one's own, or of somebody who
- * wants to keep one waiting.  Don't, with a process that one doesn't trust.
+ * HMM_DEV_FAULT: wait for I/O, or for the user of a userfaultfd, rather than
+ * fail with EAGAIN.  However long that takes: a file system may be a process of
+ * one's own, or of somebody who wants to keep one waiting.  No lock is held
+ * meanwhile, and a signal that kills ends it, for a userfaultfd any signal
+ * (EINTR).  But a file system may itself wait for its process, as it would in
+ * read(2), until that is gone.
  */
 #define HMM_DEV_BLOCK 0x1u
 

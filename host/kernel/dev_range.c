@@ -16,6 +16,7 @@
 
 #include "dev.h"
 #include "range.h"
+#include "walker.h"
 
 static unsigned int ranges_per_file = 1u << 20;
 module_param(ranges_per_file, uint, 0644);
@@ -378,14 +379,13 @@ static int stamp(struct dev_walk *w)
 	return valid ? 0 : -EBUSY;
 }
 
-static int walk_locked(struct dev_walk *w, struct mm_struct *mm)
+static int walk_once(struct dev_walk *w, struct mm_struct *mm)
 {
 	long ret = lock_mm(w->f, mm);
 
 	if (ret)
 		return (int)ret;
-	ret = w->fault ? hmm_range_fault(w->range,
-					 w->req.options & HMM_DEV_BLOCK)
+	ret = w->fault ? hmm_range_fault(w->range, false)
 		       : hmm_range_snapshot(w->range);
 	if (ret != -EAGAIN)
 		mmap_read_unlock(mm);
@@ -393,6 +393,65 @@ static int walk_locked(struct dev_walk *w, struct mm_struct *mm)
 	if (ret == -EFAULT)
 		return -ENXIO;
 	return ret < 0 ? (int)ret : stamp(w);
+}
+
+/* What is asked for at addr, in our format. */
+static u64 requested(const struct dev_walk *w, unsigned long addr)
+{
+	const struct hmm_range *range = w->range;
+
+	if (!range->pfn_flags_mask)
+		return range->default_flags;
+	return w->entries[(addr - range->start) >> range->page_shift];
+}
+
+/*
+ * Fault in what is asked for.  Whom a page keeps waiting, one of a file system
+ * that is a process for example, holds no lock then and may be interrupted.
+ */
+static int bring_in(struct dev_walk *w, struct mm_struct *mm)
+{
+	unsigned long addr = w->range->start;
+	int ret = lock_mm(w->f, mm);
+	u64 entry;
+
+	if (ret)
+		return ret;
+	while (addr < w->range->end && !ret) {
+		entry = requested(w, addr);
+		if (entry & ENTRY_VALID)
+			ret = hmm_walker_bring(mm, addr, entry & ENTRY_WRITE);
+		if (!ret && fatal_signal_pending(current))
+			ret = -EINTR;
+		if (!ret)
+			addr += PAGE_SIZE;
+		if (ret != -EAGAIN) {
+			cond_resched();
+			continue;
+		}
+		/* Again: it may be there, or have been taken away. */
+		ret = signal_pending(current) ? -EINTR : lock_mm(w->f, mm);
+		if (ret)
+			return ret;
+	}
+	mmap_read_unlock(mm);
+	return ret == -EFAULT ? -ENXIO : ret;
+}
+
+static int walk_mm(struct dev_walk *w, struct mm_struct *mm)
+{
+	int ret;
+
+	for (;;) {
+		ret = walk_once(w, mm);
+		if (ret != -EAGAIN || !(w->req.options & HMM_DEV_BLOCK))
+			return ret;
+		ret = bring_in(w, mm);
+		if (ret)
+			return ret;
+		if (signal_pending(current))
+			return -EINTR;
+	}
 }
 
 /* Check what says how many entries there are, and have room for them. */
@@ -438,7 +497,7 @@ static int do_walk(struct dev_walk *w, void __user *user)
 	if (w->range == &once)
 		ret = hmm_range_register(&once, mm, w->req.start, w->req.end);
 	if (!ret)
-		ret = walk_locked(w, mm);
+		ret = walk_mm(w, mm);
 	/* Nothing happens if it is not registered. */
 	hmm_range_unregister(&once);
 	mmput(mm);

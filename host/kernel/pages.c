@@ -7,7 +7,7 @@
  *
  * hmm_range_fault() wants a notifier to see whether it has to begin anew.  It
  * gets one that is in no tree and never changes: the core knows better what
- * has changed, and looks after the walk.
+ * has changed, and looks after the walk.  It is not asked to fault.
  */
 #include <linux/hmm.h>
 #include <linux/mm.h>
@@ -15,25 +15,6 @@
 #include <linux/sched/signal.h>
 
 #include "walker.h"
-
-static int walk(struct mm_struct *mm, unsigned long start, unsigned long end,
-		unsigned long request, unsigned long *pfns)
-{
-	struct mmu_interval_notifier notifier = { .mm = mm };
-	struct hmm_range range = {
-		.notifier = &notifier,
-		.start = start,
-		.end = end,
-		.hmm_pfns = pfns,
-		.default_flags = request,
-	};
-	unsigned long i, n = (end - start) >> PAGE_SHIFT;
-
-	/* What was in there would be taken for requests, or be kept. */
-	for (i = 0; i < n; i++)
-		pfns[i] = 0;
-	return hmm_range_fault(&range);
-}
 
 static u64 to_cpu(unsigned long pfn)
 {
@@ -51,66 +32,83 @@ static u64 to_cpu(unsigned long pfn)
 int hmm_walker_read(struct mm_struct *mm, unsigned long start,
 		    unsigned long end, u64 *cpu)
 {
-	unsigned long pfns[HMM_WALKER_PAGES], i;
-	int ret = walk(mm, start, end, 0, pfns);
-
-	if (ret)
-		return ret;
-	for (i = 0; i < (end - start) >> PAGE_SHIFT; i++)
-		cpu[i] = to_cpu(pfns[i]);
-	return 0;
-}
-
-static int fault_wait(struct mm_struct *mm, unsigned long start,
-		      unsigned long end, bool write)
-{
+	struct mmu_interval_notifier notifier = { .mm = mm };
 	unsigned long pfns[HMM_WALKER_PAGES];
-	unsigned long request = HMM_PFN_REQ_FAULT;
+	struct hmm_range range = {
+		.notifier = &notifier,
+		.start = start,
+		.end = end,
+		.hmm_pfns = pfns,
+	};
+	unsigned long i, n = (end - start) >> PAGE_SHIFT;
+	int ret;
 
-	if (write)
-		request |= HMM_PFN_REQ_WRITE;
-	return walk(mm, start, end, request, pfns);
+	/* What was in there would be taken for requests, or be kept. */
+	for (i = 0; i < n; i++)
+		pfns[i] = 0;
+	ret = hmm_range_fault(&range);
+	for (i = 0; i < n && !ret; i++)
+		cpu[i] = to_cpu(pfns[i]);
+	return ret;
 }
 
-/* Start what I/O it takes, and don't wait for it. */
-static int fault_nowait(struct mm_struct *mm, unsigned long start,
-			unsigned long end, bool write)
+static int fault_one(struct mm_struct *mm, struct vm_area_struct *vma,
+		     unsigned long addr, unsigned int flags)
 {
-	unsigned int flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT |
-			     FAULT_FLAG_REMOTE;
+	vm_fault_t fault = handle_mm_fault(vma, addr, flags, NULL);
+
+	/* The lock is gone, whatever NOWAIT says. */
+	if (fault & VM_FAULT_COMPLETED)
+		return -EAGAIN;
+	if (fault & VM_FAULT_RETRY) {
+		if (flags & FAULT_FLAG_RETRY_NOWAIT)
+			mmap_read_unlock(mm);
+		return -EAGAIN;
+	}
+	if (fault & VM_FAULT_OOM)
+		return -ENOMEM;
+	return fault & VM_FAULT_ERROR ? -EFAULT : 0;
+}
+
+/*
+ * Not by the kernel's hmm_range_fault(), which goes on until it has the page.
+ * Some never come: what is registered with a userfaultfd that is being closed
+ * comes once that has the mmap lock for write, which is held here.
+ */
+int hmm_walker_fault(struct mm_struct *mm, unsigned long start,
+		     unsigned long end, bool write, bool block)
+{
 	struct vm_area_struct *vma = find_vma(mm, start);
+	unsigned int flags = FAULT_FLAG_REMOTE;
 	unsigned long addr;
-	vm_fault_t fault;
+	int ret = 0;
 
 	if (!vma || vma->vm_start > start)
 		return -EBUSY;
 	if (write)
 		flags |= FAULT_FLAG_WRITE;
-	for (addr = start; addr < end; addr += PAGE_SIZE) {
-		fault = handle_mm_fault(vma, addr, flags, NULL);
-		/* The lock is gone, whatever NOWAIT says. */
-		if (fault & VM_FAULT_COMPLETED)
-			return -EAGAIN;
-		if (fault & VM_FAULT_RETRY) {
-			mmap_read_unlock(mm);
-			return -EAGAIN;
-		}
-		if (fault & VM_FAULT_OOM)
-			return -ENOMEM;
-		if (fault & VM_FAULT_ERROR)
-			return -EFAULT;
-	}
-	return 0;
+	/* Start what I/O it takes, and don't wait for it. */
+	if (!block)
+		flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT;
+	for (addr = start; addr < end && !ret; addr += PAGE_SIZE)
+		ret = fatal_signal_pending(current)
+			      ? -EINTR
+			      : fault_one(mm, vma, addr, flags);
+	return ret;
 }
 
-int hmm_walker_fault(struct mm_struct *mm, unsigned long start,
-		     unsigned long end, bool write, bool block)
+int hmm_walker_bring(struct mm_struct *mm, unsigned long addr, bool write)
 {
-	int ret;
+	struct vm_area_struct *vma = find_vma(mm, addr);
+	unsigned int flags = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY |
+			     FAULT_FLAG_KILLABLE | FAULT_FLAG_INTERRUPTIBLE;
 
-	if (fatal_signal_pending(current))
-		return -EINTR;
-	ret = block ? fault_wait(mm, start, end, write)
-		    : fault_nowait(mm, start, end, write);
-	return ret == -EHWPOISON ? -EFAULT : ret;
+	if (!vma || vma->vm_start > addr || vma->vm_flags & (VM_IO | VM_PFNMAP))
+		return -EFAULT;
+	if (!(vma->vm_flags & VM_READ) ||
+	    (write && !(vma->vm_flags & VM_WRITE)))
+		return -EPERM;
+	if (write)
+		flags |= FAULT_FLAG_WRITE;
+	return fault_one(mm, vma, addr, flags);
 }

@@ -44,4 +44,17 @@ int hmm_walker_read(struct mm_struct *mm, unsigned long start,
 int hmm_walker_fault(struct mm_struct *mm, unsigned long start,
 		     unsigned long end, bool write, bool block);
 
+/**
+ * hmm_walker_bring() - fault a page in, and wait without the lock
+ * @mm: the address space
+ * @addr: of the page
+ * @write: for writing
+ *
+ * Context: mmap lock held for read; may sleep.  A fatal signal ends the wait,
+ * any signal that for a userfaultfd's user.
+ * Return: 0; -EAGAIN the mmap lock was dropped and the page may be there by now;
+ * -EFAULT; -EPERM; -ENOMEM.
+ */
+int hmm_walker_bring(struct mm_struct *mm, unsigned long addr, bool write);
+
 #endif

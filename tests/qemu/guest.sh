@@ -64,8 +64,8 @@ echo 8 >/proc/sys/vm/nr_hugepages
 module=$1/tests/qemu/module.sh
 sh "$1/tests/qemu/watchers.sh" begin
 run modules-load 180 sh "$module" "$kernel/modules" "$O" load
-unit_tests module dev_entries dev_ranges dev_processes dev_access dev_hold \
-	dev_hold_others
+unit_tests module dev_entries dev_block dev_ranges dev_processes dev_access \
+	dev_hold dev_hold_others
 unit_tests module source_module driver_loop other_process other_process_access \
 	other_process_waits rules kinds fork \
 	known_vma mapped_later dmirror dmirror_life dmirror_churn told \
