@@ -59,34 +59,6 @@ initramfs()
 	rm -rf "$ram"
 }
 
-# boot DIR OUT
-boot()
-{
-	rm -rf "$2"
-	mkdir -p "$2"
-	words="console=ttyS0 loglevel=5 panic=-1 oops=panic nokaslr"
-	words="$words mitigations=off tsc=reliable no_timer_check"
-	words="$words cryptomgr.notests random.trust_cpu=on nowatchdog"
-	words="$words rcupdate.rcu_cpu_stall_timeout=120"
-	words="$words hmm.project=$PWD hmm.build=$O hmm.kernel=$1"
-	words="$words hmm.script=${GUEST-}"
-	# The memory of hmm_dmirror2 and 3.
-	words="$words memmap=128M\$0x40000000"
-	case $1 in
-	*/debug-*) machine=q35 memory=3072 limit=3600 ;;
-	*) machine=pc memory=1536 limit=800 ;;
-	esac
-	# Two CPUs in one thread: with more, one may for ever run the breakpoint
-	# by which another has the kernel's code patched (seen with 7.2).
-	timeout $limit qemu-system-x86_64 -machine $machine \
-		-accel tcg,thread=single -cpu max -smp 2 -m $memory \
-		-nodefaults -nic none -no-reboot -display none -serial stdio \
-		-kernel "$1/vmlinux" -initrd "$1/initramfs" -append "$words" \
-		-virtfs local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap \
-		-virtfs local,path="$2",mount_tag=out,security_model=none \
-		</dev/null 2>&1 | tr -d '\r' >"$2/console"
-}
-
 # splats OUT NAME: what the kernel had to complain about during a test
 splats()
 {
@@ -175,7 +147,7 @@ test_kernel()
 		return
 	fi
 	initramfs "$kernel"
-	boot "$kernel" "$kernel/out"
+	tests/qemu/boot.sh "$O" "$kernel" "$kernel/out"
 	report "$version" "$kernel/out"
 }
 
