@@ -149,6 +149,7 @@ static const struct file_operations dev_fops = {
 	.flush = dev_flush,
 	.release = dev_release,
 	.unlocked_ioctl = dev_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
 	.poll = dev_poll,
 	.mmap = dev_mmap,
 	.llseek = noop_llseek,

@@ -13,9 +13,14 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/uaccess.h>
 #include <linux/wait.h>
 
 #include "compat/mmap_lock.h"
+
+/* Who asks may be a program of 32 bits, and whom it is about one of 64. */
+#undef TASK_SIZE
+#define TASK_SIZE TASK_SIZE_MAX
 
 /* A range may be unregistered under a spinlock, and its pin be the last one. */
 #define mmput mmput_async

@@ -10,7 +10,7 @@
 
 QEMU_KERNELS ?= 6.12 6.1 trixie-backports
 
-QEMU_PROGRAMS = all tests $O/hostile \
+QEMU_PROGRAMS = all tests $O/hostile $O/compat32 \
 	$(addprefix $O/torture/,torture snapshot torture-mutant)
 .PHONY: qemu-check
 qemu-check: $(QEMU_PROGRAMS)
@@ -36,6 +36,14 @@ qemu-bench: $O/bench/bench
 $O/hostile: $(wildcard tests/qemu/hostile/*.[ch]) include/hmm_dev.h
 	$(CC) -std=gnu11 -D_GNU_SOURCE -pthread -O2 -g $(WARN) -Iinclude -o $@ \
 		$(filter %.c,$^)
+
+# Of 32 bits, with no library; the headers are those for 64.
+$O/compat32: tests/qemu/compat.c include/hmm_dev.h
+	$(CC) -std=gnu11 $(WARN) -Iinclude -fsyntax-only $<
+	$(CC) -m32 -std=gnu11 -ffreestanding -fno-stack-protector -fno-pic \
+		-fomit-frame-pointer -nostdlib -static -no-pie -O2 $(WARN) \
+		-Iinclude -idirafter /usr/include/$(shell $(CC) -print-multiarch) \
+		-o $@ $<
 
 .PHONY: qemu-torture
 qemu-torture: $O/hostile
