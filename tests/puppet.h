@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -137,7 +138,8 @@ static inline int tell(struct puppet *p, enum order order, size_t page,
 	return ret;
 }
 
-static inline void puppet_start(struct puppet *p)
+/* It begins with prepare(), if there is one. */
+static inline void puppet_start_as(struct puppet *p, void (*prepare)(void))
 {
 	int fds[2];
 
@@ -149,12 +151,22 @@ static inline void puppet_start(struct puppet *p)
 	assert_true(p->pid >= 0);
 	if (!p->pid) {
 		close(fds[0]);
+		if (prepare)
+			prepare();
 		dance(fds[1]);
 	}
 	close(fds[1]);
 	p->fd = fds[0];
 	p->pidfd = pidfd_open(p->pid, 0);
 	assert_true(p->pidfd > 0);
+	/* Nothing: but then it is prepared. */
+	if (prepare)
+		assert_int_equal(tell(p, DISCARD, 0, 0), 0);
+}
+
+static inline void puppet_start(struct puppet *p)
+{
+	puppet_start_as(p, NULL);
 }
 
 static inline void puppet_end(struct puppet *p)
@@ -168,6 +180,20 @@ static inline void puppet_end(struct puppet *p)
 	munmap(p->memory, PAGES * PAGE);
 }
 
+/* For puppets, and for others who shall be somebody else. */
+static inline void become(uid_t user)
+{
+	/* What was another user's is closed to it, its own /proc included. */
+	if (setresgid(user, user, user) || setresuid(user, user, user) ||
+	    prctl(PR_SET_DUMPABLE, 1))
+		_exit(100);
+}
+
+static inline void become_nobody(void)
+{
+	become(NOBODY);
+}
+
 /* ---- A mirror that takes notes -------------------------------------------- */
 
 struct notes {
@@ -177,6 +203,7 @@ struct notes {
 	const char *from, *to; /* of changes in here */
 	unsigned int changes, releases;
 	unsigned int ms; /* how long the callback takes */
+	int hold, held;  /* or until this is 0; it has begun */
 };
 
 static inline void sleep_ms(unsigned int ms)
@@ -196,6 +223,9 @@ static inline int note_change(struct hmm_mirror *mirror,
 	    u->end <= (unsigned long)n->from)
 		return 0;
 	sleep_ms(n->ms);
+	__atomic_store_n(&n->held, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&n->hold, __ATOMIC_ACQUIRE))
+		sleep_ms(1);
 	both->told++;
 	pthread_mutex_lock(&n->lock);
 	n->changes++;

@@ -132,15 +132,12 @@ static void explain(int error, int pid, char *why, size_t size)
 	}
 }
 
-static int open_memory(int pidfd, int *pid)
+static int open_memory(int pidfd, int pid)
 {
 	char path[32];
 	int fd, ret;
 
-	*pid = pid_of(pidfd);
-	if (*pid < 0)
-		return *pid;
-	snprintf(path, sizeof(path), "/proc/%d/mem", *pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd >= 0 && !has_ended(pidfd))
 		return fd;
@@ -152,9 +149,12 @@ static int open_memory(int pidfd, int *pid)
 
 static int bind_to(struct module_source *s, int pidfd, char *why, size_t size)
 {
-	int pid, fd, ret = 0;
+	int pid = pid_of(pidfd), fd, ret = 0;
 
-	fd = open_memory(pidfd, &pid);
+	/* Nothing is known of the process: the error is one of our own. */
+	if (pid < 0 && pid != -ESRCH && pid != -EBADF)
+		return pid;
+	fd = pid < 0 ? pid : open_memory(pidfd, pid);
 	if (fd < 0) {
 		explain(fd, pid, why, size);
 		return fd;

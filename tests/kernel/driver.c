@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/mmap_lock.h>
+#include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -46,6 +47,7 @@ struct st_file {
 	unsigned long mode;
 	wait_queue_head_t wq;
 	bool unstuck;
+	struct mmu_notifier at_end;
 };
 
 /* ---- The mirror --------------------------------------------------------- */
@@ -202,6 +204,28 @@ static long st_stick(struct st_file *f)
 	return 0;
 }
 
+static void st_end(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	st_stick(container_of(mn, struct st_file, at_end));
+}
+
+static const struct mmu_notifier_ops st_end_ops = {
+	.release = st_end,
+};
+
+static long st_stick_at_end(struct st_file *f)
+{
+	int ret;
+
+	if (f->at_end.ops)
+		return -EBUSY;
+	f->at_end.ops = &st_end_ops;
+	ret = mmu_notifier_register(&f->at_end, f->mm);
+	if (ret)
+		f->at_end.ops = NULL;
+	return ret;
+}
+
 static void st_unstick(struct st_file *f)
 {
 	WRITE_ONCE(f->unstuck, true);
@@ -236,6 +260,8 @@ static long st_request(struct st_file *f, unsigned int request,
 		return st_valid(f);
 	case ST_PRESENT:
 		return st_present(f);
+	case ST_STICK_AT_END:
+		return st_stick_at_end(f);
 	default:
 		return -ENOTTY;
 	}
@@ -284,6 +310,8 @@ static int st_close(struct inode *inode, struct file *file)
 {
 	struct st_file *f = file->private_data;
 
+	if (f->at_end.ops)
+		mmu_notifier_unregister(&f->at_end, f->mm);
 	st_unrange(f);
 	while (hmm_mirror_unregister(&f->mirror) == -ETIMEDOUT)
 		;

@@ -42,6 +42,11 @@ struct hmm_selftest_seen {
 
 #define ST_STICK _IO('S', 12) /* asleep, not to be killed, until ST_UNSTICK */
 #define ST_UNSTICK _IO('S', 13)
+/*
+ * The same to the last user of the bound memory, when that is about to be torn
+ * down and before whoever had a notifier until now is told.
+ */
+#define ST_STICK_AT_END _IO('S', 14)
 
 /* The mmap lock is not what the answer of a snapshot or fault says it is. */
 #define ST_LOCK_ERROR 71 /* EPROTO */

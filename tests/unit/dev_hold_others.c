@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "dev_holding.h"
+#include "kernel/hmm_selftest.h"
 
 static void bind_and_hold(struct dev *d, pid_t pid)
 {
@@ -214,6 +215,126 @@ static void others_wait_for_root_only(void **state)
 	dev_close(&unprivileged);
 }
 
+/* Its own, like everybody's. */
+static void users_changes_wait_for_the_user(void **state)
+{
+	struct dev unprivileged;
+	struct worker w;
+	uint64_t from;
+	char *p;
+
+	(void)state;
+	assert_int_equal(seteuid(NOBODY), 0);
+	unprivileged.fd = dev_open_file();
+	assert_int_equal(seteuid(0), 0);
+	dev_map(&unprivileged);
+	p = map_loose(1);
+	worker_start(&w, discard, p);
+	/* Not as who asks, but as who opened it. */
+	assert_int_equal(req(unprivileged.fd, HMM_DEV_HOLD,
+			     HMM_DEV_HOLD_DEFAULT + 1),
+			 -EPERM);
+	assert_int_equal(
+		req(unprivileged.fd, HMM_DEV_HOLD, HMM_DEV_HOLD_DEFAULT), 0);
+	from = dev_head(&unprivileged);
+	set(&w.go);
+	/* A second may be too short to be seen waiting, on a busy machine. */
+	wait_for(dev_load(&unprivileged.shared->waiting) ||
+		 unprivileged.shared->late);
+	assert_int_equal(ack_all(&unprivileged), 0);
+	await(&w.done);
+	assert_true(dev_recorded(&unprivileged, from, p));
+	assert_int_equal(req(unprivileged.fd, HMM_DEV_HOLD, 0), 0);
+	worker_end(&w);
+	dev_close(&unprivileged);
+	munmap(p, PAGE);
+}
+
+static void opener_decides_how_long(void **state)
+{
+	(void)state;
+	assert_int_equal(seteuid(NOBODY), 0);
+	hold(LONG);
+	hold(0);
+	assert_int_equal(seteuid(0), 0);
+}
+
+/* ---- The end ------------------------------------------------------------ */
+
+struct last {
+	int *page;
+	int selftest;
+};
+
+static void exit_stuck(struct child *c, void *arg)
+{
+	struct last *l = arg;
+
+	/* Mapped, and there. */
+	*(volatile int *)l->page = 1;
+	child_at(c, 1);
+	if (ioctl(l->selftest, ST_BIND) || ioctl(l->selftest, ST_STICK_AT_END))
+		_exit(1);
+}
+
+static bool is_stuck(int selftest)
+{
+	struct hmm_selftest_seen seen = { 0 };
+
+	assert_int_equal(req(selftest, ST_SEEN, &seen), 0);
+	return seen.stuck;
+}
+
+static void truncate_file(void *fd)
+{
+	if (ftruncate(*(int *)fd, 0))
+		_exit(1);
+}
+
+/* It has no users any more, and is about to say so; files still map into it. */
+static void what_is_torn_down_never_waits(void **state)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+	struct last l;
+	struct child *c;
+	struct dev other;
+	struct worker w;
+	uint64_t from;
+
+	(void)state;
+	l.selftest = open("/dev/hmm_selftest", O_RDWR | O_CLOEXEC);
+	if (l.selftest < 0) {
+		print_message("skip: no /dev/hmm_selftest, a module that only "
+			      "tests in a guest load\n");
+		skip();
+	}
+	assert_int_equal(ftruncate(fd, PAGE), 0);
+	l.page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(l.page, MAP_FAILED);
+	c = child_start(exit_stuck, &l);
+	wait_for(child_is_at(c, 1));
+	after_fork();
+	worker_start(&w, truncate_file, &fd);
+	bind_and_hold(&other, c->pid);
+	child_let(c, 2);
+	/* What it does before it ends waits for us. */
+	while (!is_stuck(l.selftest))
+		assert_int_equal(ack_all(&other), 0);
+	from = dev_head(&other);
+	set(&w.go);
+	await(&w.done);
+	did_not_wait(&other, from, l.page);
+	assert_int_equal(other.shared->dead, 0);
+	assert_int_equal(req(l.selftest, ST_UNSTICK, 0), 0);
+	assert_int_equal(child_end(c), 0);
+	wait_for(dev_load(&other.shared->dead));
+	worker_end(&w);
+	dev_close(&other);
+	close(l.selftest);
+	munmap(l.page, PAGE);
+	close(fd);
+}
+
 /* ---- Who must not block ------------------------------------------------- */
 
 static bool is_frozen(const char *dir)
@@ -292,6 +413,9 @@ int main(void)
 		HOLD_TEST(exiting_task_never_waits),
 		HOLD_TEST(reclaim_never_waits),
 		HOLD_TEST(others_wait_for_root_only),
+		HOLD_TEST(users_changes_wait_for_the_user),
+		HOLD_TEST(opener_decides_how_long),
+		HOLD_TEST(what_is_torn_down_never_waits),
 		HOLD_TEST(who_must_not_block_never_waits),
 	};
 

@@ -91,17 +91,15 @@ static void *unmap_own(void *memory)
 }
 
 /* Allowed for one's own memory, as long as the callback needs none of it. */
-static void own_changes_can_wait(void **state)
+static void own_changes_wait(int pidfd)
 {
 	struct mm_struct *mm = NULL, *plain = NULL;
 	pthread_t thread;
 	struct notes n;
 	char *memory;
 
-	(void)state;
-	need_module();
 	memory = map_touched(PAGES);
-	assert_int_equal(try_attach(&mm, 0, true, NULL), 0);
+	assert_int_equal(try_attach(&mm, pidfd, true, NULL), 0);
 	assert_int_equal(query(mm).level, 3);
 	assert_int_equal(try_attach(&plain, 0, false, "module"), 0);
 	assert_ptr_not_equal(mm, plain);
@@ -118,6 +116,56 @@ static void own_changes_can_wait(void **state)
 	munmap(memory, PAGES * PAGE);
 }
 
+static void own_changes_can_wait(void **state)
+{
+	(void)state;
+	need_module();
+	own_changes_wait(0);
+}
+
+static void ones_own_pidfd_can_wait(void **state)
+{
+	int pidfd = pidfd_open(getpid(), 0);
+
+	(void)state;
+	need_module();
+	own_changes_wait(pidfd);
+	close(pidfd);
+}
+
+/* Of a user without privileges; the second that it may last is enough. */
+static void users_make_their_own_wait(void **state)
+{
+	struct mm_struct *mm;
+	struct puppet p;
+	struct notes n;
+	int ret;
+
+	(void)state;
+	need_module();
+	if (geteuid()) {
+		print_message("skip: only root can become somebody else\n");
+		skip();
+	}
+	puppet_start_as(&p, become_nobody);
+	assert_int_equal(setegid(NOBODY) | seteuid(NOBODY), 0);
+	ret = try_attach(&mm, p.pidfd, true, NULL);
+	assert_int_equal(seteuid(0) | setegid(0), 0);
+	assert_int_equal(ret, 0);
+	assert_int_equal(query(mm).level, 3);
+	assert_true(query(mm).pfns_virtual);
+	notes_start(&n, mm, p.memory);
+	n.ms = 50;
+	assert_int_equal(tell(&p, TOUCH, 0, 1), 0);
+	both->told = both->seen = 0;
+	assert_int_equal(tell(&p, UNMAP, 0, 1), 0);
+	assert_true(both->seen >= 1);
+	assert_int_equal(query(mm).late, 0);
+	assert_int_equal(hmm_mirror_unregister(&n.mirror), 0);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	puppet_end(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -125,6 +173,8 @@ int main(void)
 		TEST(a_change_does_not_wait_for_ever),
 		TEST(detach_lets_go_of_changes),
 		TEST(own_changes_can_wait),
+		TEST(ones_own_pidfd_can_wait),
+		TEST(users_make_their_own_wait),
 	};
 
 	/* Puppets that end early are no reason to die. */
