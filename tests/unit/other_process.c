@@ -221,6 +221,39 @@ static void several_can_watch_one(void **state)
 	puppet_end(&p);
 }
 
+/* By the way to another process one can get to oneself. */
+static void ones_own_pidfd_is_oneself(void **state)
+{
+	int pidfd = pidfd_open(getpid(), 0);
+	struct hmm_range range;
+	struct mm_struct *mm;
+	uint64_t pfns[PAGES];
+	struct notes n;
+	char *p;
+
+	(void)state;
+	need_module();
+	p = map_touched(PAGES);
+	assert_int_equal(try_attach(&mm, pidfd, false, NULL), 0);
+	assert_int_equal(query(mm).level, 2);
+	notes_start(&n, mm, p);
+	range_start(&range, mm, p, PAGES, pfns, 0);
+	assert_int_equal(range_snapshot(&range, mm), PAGES);
+	assert_int_equal(pfns[1] & 0xfff, DEV_VALID | DEV_WRITE);
+	if (!query(mm).pfns_virtual)
+		assert_int_equal(pfns[1] >> DEV_SHIFT,
+				 pfn_of(getpid(), p + PAGE));
+	assert_true(range_valid_soon(&range));
+	munmap(p, PAGE);
+	assert_false(hmm_range_valid(&range));
+	wait_changes(&n, 1);
+	hmm_range_unregister(&range);
+	assert_int_equal(hmm_mirror_unregister(&n.mirror), 0);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	munmap(p, PAGES * PAGE);
+	close(pidfd);
+}
+
 /* ---- The end ------------------------------------------------------------------- */
 
 static void by_exit(struct puppet *p)
@@ -305,6 +338,33 @@ static void another_program_is_the_end(void **state)
 {
 	(void)state;
 	ends(by_exec);
+}
+
+/* Found in the ring together with the end, by one who had something to do. */
+static void last_change_is_told_before_the_end(void **state)
+{
+	struct mm_struct *mm;
+	struct puppet p;
+	struct notes n;
+
+	(void)state;
+	need_module();
+	puppet_start(&p);
+	mm = attach_to(&p, false);
+	assert_int_equal(tell(&p, TOUCH, 0, 2), 0);
+	notes_start(&n, mm, p.memory);
+	n.hold = 1;
+	assert_int_equal(tell(&p, UNMAP, 0, 1), 0);
+	while (!__atomic_load_n(&n.held, __ATOMIC_ACQUIRE))
+		sleep_ms(1);
+	assert_int_equal(tell(&p, UNMAP, 1, 1), 0);
+	by_exit(&p);
+	__atomic_store_n(&n.hold, 0, __ATOMIC_RELEASE);
+	wait_release(&n);
+	assert_true(n.changes >= 2);
+	assert_int_equal(hmm_mirror_unregister(&n.mirror), 0);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	puppet_end(&p);
 }
 
 /* Nobody has to look: a thread that waits for memory to rest is woken. */
@@ -393,9 +453,11 @@ int main(void)
 		TEST(copy_on_write_is_seen),
 		TEST(elsewhere_does_not_matter),
 		TEST(several_can_watch_one),
+		TEST(ones_own_pidfd_is_oneself),
 		TEST(exit_is_the_end),
 		TEST(a_kill_is_the_end),
 		TEST(another_program_is_the_end),
+		TEST(last_change_is_told_before_the_end),
 		TEST(attach_again_after_exec),
 		TEST(our_child_attaches_anew),
 	};
