@@ -89,10 +89,39 @@ static void finds_what_a_list_finds(void **state)
 	}
 }
 
+static unsigned int depth(const struct hmm_interval *n)
+{
+	unsigned int left, right;
+
+	if (!n)
+		return 0;
+	left = depth(n->left);
+	right = depth(n->right);
+	return 1 + (left > right ? left : right);
+}
+
+/* Added in order, as ranges often are; each lookup costs the depth. */
+static void is_no_list(void **state)
+{
+	struct hmm_interval_tree sorted = { 0 };
+	static struct hmm_interval many[1 << 14];
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < sizeof(many) / sizeof(*many); i++) {
+		many[i].start = i;
+		many[i].end = i + 1;
+		hmm_interval_insert(&sorted, &many[i]);
+	}
+	/* 14 at least; by chance, and so as good as never, twice 32. */
+	assert_true(depth(sorted.root) < 64);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_what_a_list_finds),
+		cmocka_unit_test(is_no_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,6 +80,16 @@ static void end_change(unsigned long start, unsigned long end)
 	hmm_invalidate_end(&mm->hmm, start, end);
 }
 
+/* ms.  The watchdog does not last that long. */
+#define FOR_EVER (3600 * 1000ul)
+
+static void make_valid(struct hmm_range *range)
+{
+	do
+		assert_true(range_snapshot(range, mm) > 0);
+	while (!range_valid_soon(range));
+}
+
 /* ---- The rules ----------------------------------------------------------- */
 
 /* A start and an end between snapshot and use: the snapshot is stale. */
@@ -104,6 +114,14 @@ static void rule_01_no_stale_valid(void **state)
 		assert_false(hmm_range_valid(&range));
 		memset(p, 1, 4 * PAGE);
 	}
+	/* Nor does its end, by a source that tells of ends. */
+	make_valid(&range);
+	start_change(range.start, range.end);
+	assert_false(hmm_range_valid(&range));
+	end_change(range.start, range.end);
+	assert_false(hmm_range_valid(&range));
+	assert_true(range_wait(&range));
+	assert_false(hmm_range_valid(&range));
 	hmm_range_unregister(&range);
 	munmap(p, 4 * PAGE);
 }
@@ -165,21 +183,42 @@ static void rule_03_mirror_errors_are_not_lost(void **state)
 	assert_int_equal(hmm_mirror_unregister(&b.mirror), 0);
 }
 
-/* An end needs only the leaf lock, which no one holds while sleeping. */
+static void *end_thread(void *arg)
+{
+	const struct hmm_range *range = arg;
+
+	end_change(range->start, range->end);
+	return NULL;
+}
+
+static void *wait_thread(void *arg)
+{
+	bool ret = hmm_range_wait_until_valid(arg, FOR_EVER);
+
+	return (void *)(uintptr_t)ret;
+}
+
+/* An end needs only the leaf lock, and wakes whom it was waited for by. */
 static void rule_04_end_never_sleeps(void **state)
 {
+	pthread_t waiter, ender;
 	struct hmm_range range;
 	char *p = map_touched(1);
 	uint64_t pfn;
+	void *valid;
 
 	(void)state;
 	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
-	/* With the mmap lock held for write, and by the driver's wait. */
 	start_change(range.start, range.end);
+	pthread_create(&waiter, NULL, wait_thread, &range);
+	usleep(20000);
+	/* Whoever makes a change may have the mmap lock, and not give it up. */
 	mmap_write_lock(mm);
-	end_change(range.start, range.end);
+	pthread_create(&ender, NULL, end_thread, &range);
+	pthread_join(ender, NULL);
 	mmap_write_unlock(mm);
-	assert_true(range_wait(&range));
+	pthread_join(waiter, &valid);
+	assert_non_null(valid);
 	hmm_range_unregister(&range);
 	munmap(p, PAGE);
 }
@@ -225,6 +264,33 @@ static void rule_05_06_lifetime_outlasts_detach(void **state)
 	mm = attach();
 }
 
+/* Either of them is enough, and with the last one all is freed. */
+static void rule_05_06_one_pin_is_enough(void **state)
+{
+	struct hmm_range range;
+	struct counter c;
+	char *p = map_touched(1);
+	uint64_t pfn;
+
+	(void)state;
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	assert_non_null(mm->src);
+	assert_false(hmm_range_valid(&range));
+	hmm_range_unregister(&range);
+	assert_null(mm->src);
+
+	mm = attach();
+	assert_int_equal(register_counter(&c, PAGE), 0);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	assert_non_null(mm->src);
+	assert_int_equal(c.releases, 1);
+	assert_int_equal(hmm_mirror_unregister(&c.mirror), 0);
+	assert_null(mm->src);
+	munmap(p, PAGE);
+	mm = attach();
+}
+
 /* Death is for ever: no late end brings a range back. */
 static void rule_07_dead_wins(void **state)
 {
@@ -247,6 +313,42 @@ static void rule_07_dead_wins(void **state)
 	hmm_range_unregister(&range);
 	munmap(p, PAGE);
 	mm = attach();
+}
+
+/* Not detached: as it is when the process has ended. */
+static void rule_07_dead_wins_while_attached(void **state)
+{
+	struct hmm_range range, late;
+	struct counter c, too_late;
+	char *p = map_touched(1);
+	uint64_t pfn;
+
+	(void)state;
+	assert_int_equal(register_counter(&c, PAGE), 0);
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	make_valid(&range);
+	hmm_kill(&mm->hmm);
+	assert_false(hmm_range_valid(&range));
+	mmap_read_lock(mm);
+	assert_int_equal(hmm_range_snapshot(&range), -EFAULT);
+	assert_int_equal(hmm_range_fault(&range, true), -EFAULT);
+	mmap_read_unlock(mm);
+	assert_false(hmm_range_valid(&range));
+	/* A change whose end nobody will tell any more. */
+	start_change(range.start, range.end);
+	assert_false(hmm_range_wait_until_valid(&range, FOR_EVER));
+
+	range_init(&late, &pfn);
+	assert_int_equal(hmm_range_register(&late, mm, range.start, range.end),
+			 -EFAULT);
+	assert_int_equal(register_counter(&too_late, PAGE), -EFAULT);
+	/* Whoever finds out says so, and it is said once. */
+	hmm_release(&mm->hmm);
+	hmm_release(&mm->hmm);
+	assert_int_equal(c.releases, 1);
+	hmm_range_unregister(&range);
+	assert_int_equal(hmm_mirror_unregister(&c.mirror), 0);
+	munmap(p, PAGE);
 }
 
 struct nasty {
@@ -424,8 +526,14 @@ static void rule_10_disjoint_changes_do_not_matter(void **state)
 	int i;
 
 	(void)state;
-	churning = true;
 	range_start(&range, mm, p, 4, pfns, DEV_VALID);
+	/* One that does not end, to begin with. */
+	start_change((unsigned long)q, (unsigned long)q + 4 * PAGE);
+	assert_true(range_wait(&range));
+	make_valid(&range);
+	end_change((unsigned long)q, (unsigned long)q + 4 * PAGE);
+
+	churning = true;
 	assert_int_equal(range_snapshot(&range, mm), 4);
 	w.start = range.start;
 	w.end = range.end;
@@ -474,6 +582,17 @@ static void rule_11_overlap_is_half_open(void **state)
 	assert_true(range_valid_soon(&range));
 	madvise(p, 2 * PAGE, MADV_DONTNEED);
 	assert_false(hmm_range_valid(&range));
+
+	start_change(range.start - PAGE, range.start);
+	start_change(range.end, range.end + PAGE);
+	assert_true(range_wait(&range));
+	make_valid(&range);
+	start_change(range.end - 1, range.end);
+	assert_false(hmm_range_valid(&range));
+	assert_false(hmm_range_wait_until_valid(&range, 1));
+	end_change(range.end - 1, range.end);
+	end_change(range.end, range.end + PAGE);
+	end_change(range.start - PAGE, range.start);
 	hmm_range_unregister(&range);
 	munmap(p, 3 * PAGE);
 }
@@ -829,6 +948,20 @@ static void rule_21_count_is_all(void **state)
 	munmap(p, 100 * PAGE);
 }
 
+/* A file where those of devices are; NULL if there can't be one. */
+static char *map_file_of_dev(void)
+{
+	int fd = open("/dev", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	char *p = MAP_FAILED;
+
+	if (fd < 0)
+		return NULL;
+	if (!ftruncate(fd, PAGE))
+		p = quiet_mmap(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	close(fd);
+	return p == MAP_FAILED ? NULL : p;
+}
+
 /* Special memory is SPECIAL, and nothing else is. */
 static void rule_22_special(void **state)
 {
@@ -838,6 +971,7 @@ static void rule_22_special(void **state)
 	unsigned long addr = 0;
 	uint64_t pfn;
 	bool seen = false;
+	char *file;
 	long ret;
 
 	(void)state;
@@ -859,6 +993,14 @@ static void rule_22_special(void **state)
 	}
 	if (vdso)
 		assert_true(seen);
+	file = map_file_of_dev();
+	if (file) {
+		range_start(&range, mm, file, 1, &pfn, DEV_VALID);
+		assert_int_equal(range_fault(&range, mm), 1);
+		assert_true(pfn & DEV_VALID);
+		hmm_range_unregister(&range);
+		munmap(file, PAGE);
+	}
 	/* The vdso's code is memory like any other. */
 	range_init(&range, &pfn);
 	if (!vdso || hmm_range_register(&range, mm, vdso, vdso + PAGE))
@@ -923,7 +1065,9 @@ int main(void)
 		RULE(rule_03_mirror_errors_are_not_lost),
 		RULE(rule_04_end_never_sleeps),
 		RULE(rule_05_06_lifetime_outlasts_detach),
+		RULE(rule_05_06_one_pin_is_enough),
 		RULE(rule_07_dead_wins),
+		RULE(rule_07_dead_wins_while_attached),
 		RULE(rule_08_unregister_against_callbacks),
 		RULE(rule_09_racing_creators),
 		RULE(rule_10_disjoint_changes_do_not_matter),
