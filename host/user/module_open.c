@@ -9,6 +9,8 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -167,7 +169,8 @@ static int bind_to(struct module_source *s, int pidfd, char *why, size_t size)
 	return ret;
 }
 
-int module_open(struct module_source *s, int pidfd, char *why, size_t size)
+static int open_and_bind(struct module_source *s, int pidfd, char *why,
+			 size_t size)
 {
 	int ret = open_device(s, why, size);
 
@@ -176,5 +179,21 @@ int module_open(struct module_source *s, int pidfd, char *why, size_t size)
 	ret = bind_to(s, pidfd, why, size);
 	if (ret)
 		module_close(s);
+	return ret;
+}
+
+/*
+ * The kernel gives up if a signal comes while it locks all of the memory, which
+ * to an application with an interval timer is always.
+ */
+int module_open(struct module_source *s, int pidfd, char *why, size_t size)
+{
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = open_and_bind(s, pidfd, why, size);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return ret;
 }

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 
 #include "hmm_dev.h"
@@ -354,6 +355,55 @@ static void killed_in_the_middle(void **state)
 	look();
 }
 
+/* ---- Signals ------------------------------------------------------------ */
+
+static atomic_bool attached;
+
+static void *send_signals(void *thread)
+{
+	while (!attached)
+		pthread_kill(*(pthread_t *)thread, SIGUSR1);
+	return NULL;
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+#define AREAS 2000ul
+
+static void attach_while_signals_come(void **state)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	pthread_t self = pthread_self(), sender;
+	int i, ret = 0;
+	char *p;
+
+	(void)state;
+	need_source();
+	src->ops->detach(src);
+	src = NULL;
+	/* What takes its time can be interrupted. */
+	p = map_pages(AREAS, PROT_READ);
+	for (i = 0; i < (int)AREAS; i += 2)
+		assert_int_equal(mprotect(p + i * PAGE, PAGE, PROT_NONE), 0);
+	sigaction(SIGUSR1, &action, NULL);
+	attached = false;
+	assert_int_equal(pthread_create(&sender, NULL, send_signals, &self), 0);
+	for (i = 0; i < 20 && !ret; i++) {
+		ret = hmm_source_module.attach(&src, why, sizeof(why));
+		if (!ret)
+			src->ops->detach(src);
+	}
+	src = NULL;
+	attached = true;
+	pthread_join(sender, NULL);
+	munmap(p, AREAS * PAGE);
+	if (ret)
+		fail_msg("%s", why);
+}
+
 #define SOURCE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -368,6 +418,7 @@ int main(void)
 		SOURCE_TEST(bad_requests_are_refused),
 		SOURCE_TEST(many_at_a_time),
 		SOURCE_TEST(killed_in_the_middle),
+		SOURCE_TEST(attach_while_signals_come),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
