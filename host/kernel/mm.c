@@ -29,6 +29,7 @@ struct hmm_mm {
 	spinlock_t marks_lock;
 	struct list_head listeners;
 	unsigned int nr_listeners;
+	bool gone; /* and those who listen were told so */
 	struct hlist_node node;
 	refcount_t users;   /* mirrors and ranges */
 	atomic_t notifiers; /* which are still to be freed */
@@ -117,6 +118,7 @@ static void marks_release(struct mmu_notifier *mn, struct mm_struct *mm)
 
 	hmm_release(&m->hmm);
 	spin_lock(&m->marks_lock);
+	m->gone = true;
 	list_for_each_entry(listener, &m->listeners, node)
 		listener->gone(listener);
 	spin_unlock(&m->marks_lock);
@@ -288,6 +290,8 @@ int hmm_listen(struct hmm *hmm, struct hmm_listener *listener,
 	if (m->nr_listeners < limit) {
 		list_add_tail(&listener->node, &m->listeners);
 		m->nr_listeners++;
+		if (m->gone)
+			listener->gone(listener);
 		ret = 0;
 	}
 	hmm_marks_unlock(hmm);

@@ -37,6 +37,8 @@ struct hmm_told {
  * @listener: told and gone set
  * @limit: how many may listen, with this one
  *
+ * One who comes when the address space is gone is told that at once.
+ *
  * Return: 0; -EUSERS there are that many.
  */
 int hmm_listen(struct hmm *hmm, struct hmm_listener *listener,

@@ -5,6 +5,8 @@
  * check: once
  */
 #include <poll.h>
+#include <sched.h>
+#include <sys/syscall.h>
 
 #include "dev_opened.h"
 #include "dev_requests.h"
@@ -345,6 +347,35 @@ static void file_that_could_not_be_bound_is_as_before(void **state)
 	child_kill(c);
 }
 
+static bool hung_up(int fd)
+{
+	struct pollfd pollfd = { .fd = fd };
+
+	return poll(&pollfd, 1, 0) == 1 && pollfd.revents & POLLHUP;
+}
+
+/* Opened by a process that is gone; then it is not bound to another, either. */
+static void dead_file_that_could_not_be_bound_is_dead(void **state)
+{
+	unsigned int old = parameter("files_per_mm", 1);
+	int fd, status;
+	long pid;
+
+	(void)state;
+	/* Its descriptors are ours, its memory is not. */
+	pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (!pid)
+		_exit(open("/dev/hmm", O_RDONLY | O_CLOEXEC));
+	assert_true(pid > 0);
+	assert_int_equal(waitpid((pid_t)pid, &status, 0), pid);
+	fd = WEXITSTATUS(status);
+	wait_for(hung_up(fd));
+	assert_int_equal(dev_bind_to(fd, getpid(), O_RDONLY), EUSERS);
+	parameter("files_per_mm", old);
+	assert_true(hung_up(fd));
+	close(fd);
+}
+
 static void process_that_is_gone_cannot_be_bound(void **state)
 {
 	struct child *c = child_start(exit_soon, NULL);
@@ -409,6 +440,7 @@ int main(int argc, char **argv)
 		DEV_TEST(binding_comes_first),
 		DEV_TEST(bound_file_has_no_history),
 		DEV_TEST(file_that_could_not_be_bound_is_as_before),
+		DEV_TEST(dead_file_that_could_not_be_bound_is_dead),
 		DEV_TEST(process_that_is_gone_cannot_be_bound),
 		DEV_TEST(writing_takes_a_writable_mem),
 	};
