@@ -254,7 +254,9 @@ struct hmm_dev_wait {
  * @default_flags: in
  * @pfn_flags_mask: in; 0 spares reading the entries
  * @pfn_shift: in: less than 64
- * @page_shift: in: 0, or log2 of the bytes per entry
+ * @page_shift: in: 0, or log2 of the bytes per entry; those of more than a page
+ *	are for openers with CAP_SYS_ADMIN, since what has one says how memory
+ *	lies physically
  * @pad: in: 0
  * @started: out: count of changes up to which none makes an entry stale
  * @head: out: the records that go with it: judge by those from this one on
@@ -280,7 +282,7 @@ struct hmm_dev_range {
 
 /*
  * EBUSY an overlapping change is in progress, or came in between: wait for its
- * end, again; EPERM a vma without read permission; EINVAL a field is not as
+ * end, again; EPERM a vma without read permission, or page_shift; EINVAL a field is not as
  * said above, nr is too small, or memory in smaller pages than page_shift;
  * E2BIG; EDEADLK.
  */

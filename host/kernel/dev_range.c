@@ -466,6 +466,9 @@ static int make_room(struct dev_walk *w)
 	if (req->page_shift < PAGE_SHIFT || req->page_shift >= 48 ||
 	    ((req->start | req->end) & ((1ull << req->page_shift) - 1)))
 		return -EINVAL;
+	/* Which pages make a block says how memory lies physically. */
+	if (req->page_shift > PAGE_SHIFT && !w->f->privileged)
+		return -EPERM;
 	if ((req->end - req->start) >> PAGE_SHIFT > HMM_DEV_PAGES)
 		return -E2BIG;
 	w->nr = (req->end - req->start) >> req->page_shift;

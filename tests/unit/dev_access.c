@@ -42,6 +42,13 @@ static void look_as_nobody(struct child *c, void *arg)
 	r.pfn_shift = 0;
 	if (walk(d.fd, false, &r) || pfn != (uintptr_t)p / PAGE)
 		_exit(24);
+	/* Which pages are neighbours is as good as some bits of their numbers. */
+	r = entries(p, 1, &pfn);
+	r.start &= ~(2 * PAGE - 1);
+	r.end = r.start + 2 * PAGE;
+	r.page_shift = 13;
+	if (walk(d.fd, false, &r) != -EPERM || walk(d.fd, true, &r) != -EPERM)
+		_exit(28);
 	/* Neither the first process nor who started us. */
 	fd = open("/dev/hmm", O_RDONLY);
 	if (dev_bind_to(fd, 1, O_RDONLY) != EACCES)
