@@ -29,7 +29,6 @@ int hmm_range_insert(struct hmm_range *range, struct mm_struct *mm,
 		return (int)PTR_ERR(hmm);
 	range->node.start = start;
 	range->node.end = end;
-	range->started = hmm->started;
 	hmm_range_invalidate(range);
 
 	spin_lock(&hmm->lock);
@@ -38,6 +37,7 @@ int hmm_range_insert(struct hmm_range *range, struct mm_struct *mm,
 	} else {
 		hmm_interval_insert(&hmm->ranges, &range->node);
 		range->hmm = hmm;
+		range->started = hmm->started;
 	}
 	spin_unlock(&hmm->lock);
 	if (ret)
@@ -68,6 +68,7 @@ void hmm_range_remove(struct hmm_range *range)
 	spin_lock(&hmm->lock);
 	hmm_interval_remove(&hmm->ranges, &range->node);
 	hmm_range_invalidate(range);
+	range->started = NULL;
 	range->hmm = NULL;
 	spin_unlock(&hmm->lock);
 	hmm_host_put(hmm);

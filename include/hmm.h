@@ -326,7 +326,7 @@ struct hmm_range {
 	const uint64_t *values;
 	uint64_t default_flags;
 	uint64_t pfn_flags_mask;
-	/* private: where the source counts, and the count while valid */
+	/* private: where the source counts, if registered; the count while valid */
 	const uint64_t *started;
 	uint64_t seq;
 	uint8_t pfn_shift;
@@ -437,10 +437,11 @@ static inline bool hmm_range_valid(struct hmm_range *range)
 {
 	/*
 	 * The first pairs with whoever takes validity away, the second with the
-	 * source's increment before the change it counts.
+	 * source's increment before the change it counts.  NULL: not registered.
 	 */
-	if (hmm_likely(hmm_load_acquire(&range->seq) ==
-		       hmm_load_acquire(range->started)))
+	if (hmm_likely(range->started &&
+		       hmm_load_acquire(&range->seq) ==
+			       hmm_load_acquire(range->started)))
 		return true;
 	return hmm_range_recheck(range);
 }

@@ -535,28 +535,38 @@ out_source:
 	return ret;
 }
 
-static void uffd_forked(struct hmm_source *src)
+static void close_all(struct uffd_source *u)
 {
-	struct uffd_source *u = uffd_of(src);
-
-	/*
-	 * The monitor sees no hang-up: the parent's end is still open.  The
-	 * nodes of covered stay allocated, as nothing may be freed here.
-	 */
 	hmm_own_fd_close(&u->events);
 	hmm_own_fd_close(&u->monitor);
 	hmm_own_fd_close(&u->sock);
 	hmm_own_fd_close(&u->eventfd);
 	hmm_own_fd_close(&u->pagemap);
-	munmap(u->shared, sizeof(*u->shared));
-	munmap(u, sizeof(*u));
+}
+
+/*
+ * The monitor sees no hang-up: the parent's end is still open.  The counter
+ * stays readable for ranges of the parent's, and should be its no more.  The
+ * nodes of covered stay allocated, as nothing may be freed here.
+ */
+static void uffd_forked(struct hmm_source *src)
+{
+	struct uffd_source *u = uffd_of(src);
+
+	close_all(u);
+	(void)mmap(u->shared, sizeof(*u->shared), PROT_READ,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
 static void uffd_detach(struct hmm_source *src)
 {
-	stop_monitor(uffd_of(src));
-	addr_set_free(&uffd_of(src)->covered);
-	uffd_forked(src);
+	struct uffd_source *u = uffd_of(src);
+
+	stop_monitor(u);
+	addr_set_free(&u->covered);
+	close_all(u);
+	munmap(u->shared, sizeof(*u->shared));
+	munmap(u, sizeof(*u));
 }
 
 /* ---- Records ------------------------------------------------------------ */
