@@ -218,9 +218,21 @@ static struct goal next_goal(const struct mm_struct *mm)
 
 static void reached(struct mm_struct *mm, const struct goal *goal)
 {
-	__atomic_store_n(&mm->events.told, goal->consumed, __ATOMIC_RELEASE);
-	if (mm->src->waits)
-		mm->src->ops->told(mm->src, goal->position);
+	struct hmm_events *ev = &mm->events;
+
+	__atomic_store_n(&ev->told, goal->consumed, __ATOMIC_RELEASE);
+	if (!mm->src->waits)
+		return;
+	WRITE_ONCE(ev->reached, goal->until);
+	if (ev->fork == FORK_BEGUN)
+		wake_up_all(&ev->wq);
+	if (ev->fork == FORK_PAUSED)
+		return;
+	mm->src->ops->told(mm->src, goal->position);
+	if (ev->fork == FORK_OVER) {
+		ev->fork = FORK_NONE;
+		hmm_invalidate_end(&mm->hmm, 0, ~0ul);
+	}
 }
 
 /*
@@ -334,6 +346,60 @@ static void *watcher(void *arg)
 		consumed = READ_ONCE(mm->hmm.consumed);
 	}
 	return NULL;
+}
+
+/* ---- Fork, where changes wait ------------------------------------------- */
+
+/*
+ * A fork is a change, and is made with locks held that the watcher needs to
+ * acknowledge it.  So before they are taken the mirrors are told that
+ * everything changes, and that change stays in progress until changes wait
+ * again: no translation is there meanwhile that another change could outrun.
+ */
+bool hmm_events_fork_begin(struct mm_struct *mm)
+{
+	static const struct hmm_event all = {
+		.start = 0,
+		.end = ~0ul,
+		.kind = HMM_CHANGE_FORK,
+	};
+	struct hmm_events *ev = &mm->events;
+	unsigned int until;
+
+	/* The watcher's own changes don't wait. */
+	if (hmm_in_callback(&mm->hmm))
+		return false;
+	pthread_mutex_lock(&ev->drain_lock);
+	/* The last one may not have been ended yet. */
+	if (ev->fork == FORK_NONE)
+		hmm_invalidate_start(&mm->hmm, 0, ~0ul);
+	ev->fork = FORK_BEGUN;
+	put_pending(ev, &all);
+	until = ev->tail;
+	pthread_mutex_unlock(&ev->drain_lock);
+	kick(mm);
+	if (!wait_event_timeout(ev->wq,
+				(int)(READ_ONCE(ev->reached) - until) >= 0 ||
+					READ_ONCE(ev->stop),
+				HMM_RANGE_DEFAULT_TIMEOUT))
+		WRITE_ONCE(ev->late, ev->late + 1);
+	return true;
+}
+
+void hmm_events_fork_pause(struct mm_struct *mm)
+{
+	mm->events.fork = FORK_PAUSED;
+	mm->src->ops->pause(mm->src);
+}
+
+void hmm_events_fork_end(struct mm_struct *mm)
+{
+	struct hmm_events *ev = &mm->events;
+
+	pthread_mutex_lock(&ev->drain_lock);
+	ev->fork = FORK_OVER;
+	pthread_mutex_unlock(&ev->drain_lock);
+	kick(mm);
 }
 
 /* ---- The barrier -------------------------------------------------------- */

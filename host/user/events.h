@@ -10,6 +10,9 @@
 
 struct mm_struct;
 
+/* Where a fork is, if changes wait for the mirrors: see hmm_events_fork_begin(). */
+enum hmm_fork { FORK_NONE, FORK_BEGUN, FORK_PAUSED, FORK_OVER };
+
 /* Updates that wait for the watcher; beyond these they become one for all. */
 #define HMM_PENDING 1024
 
@@ -25,6 +28,9 @@ struct hmm_events {
 	struct hmm_update pending[HMM_PENDING];
 	unsigned int head, tail; /* taken, put; under drain_lock */
 	uint64_t told;           /* written by the watcher alone */
+	unsigned int reached;    /* the mirrors, as head is; if changes wait */
+	enum hmm_fork fork;      /* under drain_lock */
+	uint64_t late;           /* forks that did not wait for the mirrors */
 	uint64_t taken;          /* records, under drain_lock */
 	bool armed;              /* the watcher sleeps until a record */
 	uint64_t counts[HMM_CHANGE_KIND_MAX];
@@ -48,6 +54,13 @@ int hmm_events_start(struct mm_struct *mm);
 bool hmm_events_stop(struct mm_struct *mm);
 /* Have the counts be of now, and told get on. */
 void hmm_events_look(struct mm_struct *mm);
+/*
+ * Around a fork, if changes wait: begin without a lock; false if it need not
+ * wait.  pause under drain_lock.  end after all locks were let go.
+ */
+bool hmm_events_fork_begin(struct mm_struct *mm);
+void hmm_events_fork_pause(struct mm_struct *mm);
+void hmm_events_fork_end(struct mm_struct *mm);
 /* The calling thread may have become another, by fork. */
 void hmm_events_forget_self(void);
 /* Free what start made; the threads are gone. */

@@ -25,6 +25,9 @@ const struct hmm_source_ops *const hmm_sources[] = {
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 static struct mm_struct *mms;
 
+/* One fork at a time.  Outside of the registry. */
+static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
+
 /* Attach and detach one after the other: both of two that race succeed. */
 static pthread_mutex_t attaching = PTHREAD_MUTEX_INITIALIZER;
 
@@ -168,15 +171,36 @@ static bool fork_cares(const struct mm_struct *mm)
 	return mm->pins && !mm->freeing && !mm->forked;
 }
 
+/* The first mm, or the first after mm, whose changes wait; pinned. */
+static struct mm_struct *next_waiting(struct mm_struct *mm)
+{
+	pthread_mutex_lock(&registry);
+	for (mm = mm ? mm->next : mms; mm; mm = mm->next)
+		if (mm->attached && !mm->forked && mm->src->waits)
+			break;
+	if (mm)
+		mm->pins++;
+	pthread_mutex_unlock(&registry);
+	return mm;
+}
+
 static void fork_prepare(void)
 {
-	struct mm_struct *mm;
+	struct mm_struct *mm = NULL;
 
+	pthread_mutex_lock(&forking);
+	while ((mm = next_waiting(mm))) {
+		mm->fork_begun = hmm_events_fork_begin(mm);
+		if (!mm->fork_begun)
+			mmput(mm);
+	}
 	pthread_mutex_lock(&registry);
 	for (mm = mms; mm; mm = mm->next) {
 		if (!fork_cares(mm))
 			continue;
 		pthread_mutex_lock(&mm->events.drain_lock);
+		if (mm->fork_begun)
+			hmm_events_fork_pause(mm);
 		spin_lock(&mm->hmm.lock);
 	}
 }
@@ -195,8 +219,20 @@ static void fork_unlock(void)
 
 static void fork_parent(void)
 {
+	struct mm_struct *mm;
+
 	fork_unlock();
+	/* It only grows, at its head. */
+	mm = mms;
 	pthread_mutex_unlock(&registry);
+	for (; mm; mm = mm->next) {
+		if (!mm->fork_begun)
+			continue;
+		mm->fork_begun = false;
+		hmm_events_fork_end(mm);
+		mmput(mm);
+	}
+	pthread_mutex_unlock(&forking);
 }
 
 static void fork_child(void)
@@ -214,8 +250,11 @@ static void fork_child(void)
 		hmm_kill(&mm->hmm);
 		if (!mm->private_files)
 			mm->src->ops->forked(mm->src);
+		mm->pins -= mm->fork_begun;
+		mm->fork_begun = false;
 	}
 	pthread_mutex_unlock(&registry);
+	pthread_mutex_unlock(&forking);
 	hmm_events_forget_self();
 	/* A thread that no longer exists may have held it. */
 	pthread_mutex_init(&attaching, NULL);
@@ -241,7 +280,10 @@ static int make_alive(struct mm_struct *mm)
 	return 0;
 }
 
-/* An mm that nobody has a pin on, or a new one.  Never given back. */
+/*
+ * An mm that nobody has a pin on, or a new one.  Never given back.  Under
+ * attaching, so that nobody else gets the same.
+ */
 static struct mm_struct *get_unused(void)
 {
 	struct mm_struct *mm;
@@ -249,13 +291,16 @@ static struct mm_struct *get_unused(void)
 	pthread_mutex_lock(&registry);
 	for (mm = mms; mm && mm->pins; mm = mm->next)
 		;
-	if (!mm) {
-		mm = calloc(1, sizeof(*mm));
-		if (mm) {
-			mm->next = mms;
-			mms = mm;
-		}
-	}
+	pthread_mutex_unlock(&registry);
+	if (mm)
+		return mm;
+	/* Not under the lock: what it maps may be a change, which waits. */
+	mm = calloc(1, sizeof(*mm));
+	if (!mm)
+		return NULL;
+	pthread_mutex_lock(&registry);
+	mm->next = mms;
+	mms = mm;
 	pthread_mutex_unlock(&registry);
 	return mm;
 }
@@ -570,7 +615,8 @@ int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info)
 		/* told first: it may then only seem further behind than it is. */
 		.told = hmm_load_acquire(&ev->told),
 		.barriers = READ_ONCE(ev->barriers),
-		.late = mm->src->late ? READ_ONCE(*mm->src->late) : 0,
+		.late = READ_ONCE(ev->late) +
+			(mm->src->late ? READ_ONCE(*mm->src->late) : 0),
 	};
 	info->started = hmm_load_acquire(mm->hmm.started);
 	pthread_mutex_lock(&ev->drain_lock);

@@ -35,6 +35,7 @@ struct mm_struct {
 	const unsigned char *alive;
 	bool forked;
 	bool private_files;
+	bool fork_begun; /* by the one who holds forking in mm.c */
 
 	pthread_rwlock_t mmap_lock;
 	struct hmm_own_fd pagemap;

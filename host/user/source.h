@@ -126,10 +126,11 @@ struct hmm_source_ops {
 	/*
 	 * With attach_to's wait: the mirrors were told of all that drain had
 	 * handed on when position was that.  Changes wait from the first call
-	 * on, until let_go.  Under the drain lock; told by the watcher alone,
-	 * whose own changes don't wait.
+	 * on, until let_go; not from pause to the next call.  Under the drain
+	 * lock; told by the watcher alone, whose own changes don't wait.
 	 */
 	void (*told)(struct hmm_source *src, uint64_t position);
+	void (*pause)(struct hmm_source *src);
 	void (*let_go)(struct hmm_source *src);
 
 	/*

@@ -190,10 +190,16 @@ static void module_told(struct hmm_source *src, uint64_t position)
 	ioctl(src->event_fd, HMM_DEV_ACK, position);
 }
 
+static void module_pause(struct hmm_source *src)
+{
+	to_module(src)->holds = false;
+	ioctl(src->event_fd, HMM_DEV_HOLD, 0);
+}
+
 static void module_let_go(struct hmm_source *src)
 {
 	to_module(src)->over = true;
-	ioctl(src->event_fd, HMM_DEV_HOLD, 0);
+	module_pause(src);
 }
 
 /* ---- Life --------------------------------------------------------------- */
@@ -292,6 +298,7 @@ const struct hmm_source_ops hmm_source_module = {
 	.drain = module_drain,
 	.arm = module_arm,
 	.told = module_told,
+	.pause = module_pause,
 	.let_go = module_let_go,
 	.vma = module_vma,
 	.read = module_read,

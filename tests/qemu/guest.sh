@@ -72,7 +72,7 @@ run compat 60 sh -c 'said=$("$0"); rc=$?
 		said="skip all: this kernel runs no programs of 32 bits"; }
 	echo "$said"; exit $rc' "$O/compat32"
 unit_tests module source_module driver_loop other_process other_process_access \
-	other_process_waits rules kinds fork \
+	other_process_waits rules kinds fork fork_waits cancel \
 	known_vma mapped_later dmirror dmirror_life dmirror_churn told \
 	bad_input closed kernel_api kernel_nomem
 torture=$O/torture

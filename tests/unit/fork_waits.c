@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * fork_waits.c - fork() where changes wait for the mirrors
+ *
+ * fork() is a change that waits, and it is made with the library's locks held
+ * (see fork_prepare()): whoever has to acknowledge it must need none of them.
+ *
+ * check: once
+ */
+#include "support.h"
+
+static long told;
+
+static int count(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	(void)mirror;
+	(void)update;
+	__atomic_fetch_add(&told, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static const struct hmm_mirror_ops ops = {
+	.sync_cpu_device_pagetables = count,
+};
+
+static struct mm_struct *mm;
+static struct hmm_mirror mirror;
+
+/* Attach so that changes wait; skips the test if they can't. */
+static void begin(void)
+{
+	const struct hmm_attach_opts opts = { .size = sizeof(opts),
+					      .wait = true };
+
+	watchdog(60);
+	mirror = (struct hmm_mirror){ .ops = &ops };
+	if (hmm_mm_attach(&mm, &opts)) {
+		print_message("skip: changes can't be made to wait here\n");
+		skip();
+	}
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&mirror, mm), 0);
+	mmap_write_unlock(mm);
+}
+
+static void end(void)
+{
+	assert_int_equal(hmm_mirror_unregister(&mirror), 0);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+}
+
+/* Ranges can be used, and changes wait, as ever. */
+static void assert_usable(void)
+{
+	char *p = map_touched(4);
+	struct hmm_range range;
+	uint64_t pfns[4];
+	long before;
+
+	range_start(&range, mm, p, 4, pfns, DEV_VALID);
+	assert_int_equal(range_fault_until_valid(&range, mm), 4);
+	before = __atomic_load_n(&told, __ATOMIC_RELAXED);
+	munmap(p, 4 * PAGE);
+	assert_true(__atomic_load_n(&told, __ATOMIC_RELAXED) > before);
+	assert_false(hmm_range_valid(&range));
+	hmm_range_unregister(&range);
+}
+
+static void fork_once(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		struct hmm_mm_info info = { .size = sizeof(info) };
+
+		_exit(hmm_mm_query(mm, &info) || !info.dead);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void nobody_waits_in_vain(void **state)
+{
+	struct hmm_mm_info info = { .size = sizeof(info) };
+	long before;
+	char *p;
+	int i;
+
+	(void)state;
+	begin();
+	p = map_touched(16);
+	for (i = 0; i < 5; i++) {
+		memset(p, i, 16 * PAGE);
+		before = __atomic_load_n(&told, __ATOMIC_RELAXED);
+		fork_once();
+		/* Before the first page was write-protected. */
+		assert_true(__atomic_load_n(&told, __ATOMIC_RELAXED) > before);
+		assert_usable();
+	}
+	assert_int_equal(hmm_mm_query(mm, &info), 0);
+	assert_int_equal(info.late, 0);
+	munmap(p, 16 * PAGE);
+	end();
+}
+
+static void *fork_often(void *arg)
+{
+	int i;
+
+	(void)arg;
+	for (i = 0; i < 10; i++)
+		fork_once();
+	return NULL;
+}
+
+static void several_threads(void **state)
+{
+	pthread_t thread[3];
+	int i;
+
+	(void)state;
+	begin();
+	for (i = 0; i < 3; i++)
+		assert_int_equal(
+			pthread_create(&thread[i], NULL, fork_often, NULL), 0);
+	for (i = 0; i < 10; i++) {
+		char *p = map_touched(4);
+		struct hmm_range range;
+		uint64_t pfns[4];
+
+		range_start(&range, mm, p, 4, pfns, DEV_VALID);
+		range_get(&range, mm, true);
+		munmap(p, 4 * PAGE);
+		assert_false(hmm_range_valid(&range));
+		hmm_range_unregister(&range);
+	}
+	for (i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	assert_usable();
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nobody_waits_in_vain),
+		cmocka_unit_test(several_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
