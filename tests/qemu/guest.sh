@@ -58,6 +58,8 @@ load zram num_devices=1
 echo 256M >/sys/block/zram0/disksize
 mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
 echo 8 >/proc/sys/vm/nr_hugepages
+# At each change such a kernel looks at all vmas that there are.
+[ "$slow" = 1 ] || echo 4000 >/proc/sys/vm/max_map_count
 
 # ---- The modules, and libhmm on them ----------------------------------------
 
