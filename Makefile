@@ -281,6 +281,8 @@ install: all $O/libhmm.pc
 	$(INSTALL) -m 644 $(MAN3) $D$(MANDIR)/man3
 	$(INSTALL) -m 644 $(MAN4) $D$(MANDIR)/man4
 	$(INSTALL) -m 644 $(MAN7) $D$(MANDIR)/man7
+	# So that the loader knows it.  Elsewhere the system's directories are not.
+	$(if $D,,ldconfig 2>/dev/null || true)
 
 uninstall:
 	rm -f $D$(BINDIR)/hmm $D$(LIBDIR)/hmm/libhmm-agent.so \
