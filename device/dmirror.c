@@ -288,7 +288,7 @@ int dmirror_create(struct dmirror **dmp, struct mm_struct *mm,
 	ret = hmm_mirror_register(&dm->mirror, mm);
 	mmap_write_unlock(mm);
 	if (ret)
-		goto out_pt;
+		goto out_oracle;
 	ret = dm_engines_start(dm);
 	if (ret)
 		goto out_mirror;
@@ -299,6 +299,8 @@ out_mirror:
 	/* -ETIMEDOUT: a callback still runs in it.  Better leak than free it. */
 	if (hmm_mirror_unregister(&dm->mirror))
 		return ret;
+out_oracle:
+	dm_oracle_exit(dm);
 out_pt:
 	pt_destroy(&dm->pt);
 out_free:
@@ -317,6 +319,7 @@ int dmirror_destroy(struct dmirror *dm)
 	ret = hmm_mirror_unregister(&dm->mirror);
 	if (ret)
 		return ret;
+	dm_oracle_exit(dm);
 	pt_destroy(&dm->pt);
 	free(dm->engines);
 	free(dm);

@@ -48,6 +48,7 @@ struct dmirror {
 	struct engine **engines;
 	unsigned int nr_engines;
 
+	int pagemap;   /* of another process, as long as this lives */
 	bool presence; /* no PFNs to compare: only whether a page is there */
 	unsigned long cursor; /* where dmirror_verify() goes on */
 
@@ -125,6 +126,7 @@ struct verdict {
 
 /* Can pagemap be read, and does it have PFNs?  0 or -errno. */
 int dm_oracle_init(struct dmirror *dm);
+void dm_oracle_exit(struct dmirror *dm);
 /* Compare up to one window from addr on.  L held for write. */
 int dm_oracle_look(struct dmirror *dm, unsigned long addr, unsigned long n,
 		   struct suspects *suspects);

@@ -35,27 +35,39 @@
 /* How long the mirrors may take to be told: on a loaded machine, seconds. */
 #define TOLD_NS 20000000000ull
 
-/*
- * Opened each time: the device may be used by threads with descriptor tables of
- * their own, and by a fork's child that has none of ours.
- */
-static int read_pagemap(pid_t other, unsigned long addr, unsigned long n,
-			uint64_t *entries)
+static int open_pagemap(pid_t other)
 {
-	size_t len = n * sizeof(*entries);
 	char path[32] = "/proc/self/pagemap";
-	ssize_t ret;
 	int fd;
 
 	if (other)
 		snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)other);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * Our own is opened each time: the device may be used by threads with descriptor
+ * tables of their own, and by a fork's child that has none of ours.  Another
+ * process's was opened once, and is of the memory that it had then, even while
+ * it executes something.  -ESRCH: that memory is gone.
+ */
+static int read_pagemap(struct dmirror *dm, unsigned long addr, unsigned long n,
+			uint64_t *entries)
+{
+	int fd = dm->opts.pid ? dm->pagemap : open_pagemap(0);
+	size_t len = n * sizeof(*entries);
+	ssize_t ret;
+
 	if (fd < 0)
-		return -errno;
+		return fd;
 	ret = pread(fd, entries, len,
 		    (off_t)(addr / PT_PAGE_SIZE * sizeof(*entries)));
 	ret = ret < 0 ? -errno : ret;
-	close(fd);
+	if (!dm->opts.pid)
+		close(fd);
+	else if (!ret)
+		return -ESRCH;
 	if (ret < 0)
 		return (int)ret;
 	/* The file ends with the user's half, and nothing is mapped beyond. */
@@ -73,14 +85,29 @@ static struct hmm_mm_info query(struct dmirror *dm)
 
 int dm_oracle_init(struct dmirror *dm)
 {
-	uint64_t here;
-	int ret;
+	uint64_t entry = 0;
+	int fd = open_pagemap(0);
+	ssize_t ret;
 
-	ret = read_pagemap(0, (unsigned long)&here, 1, &here);
+	if (fd < 0)
+		return fd;
+	ret = pread(
+		fd, &entry, sizeof(entry),
+		(off_t)((unsigned long)&entry / PT_PAGE_SIZE * sizeof(entry)));
+	ret = ret < 0 ? -errno : 0;
+	close(fd);
+	if (ret)
+		return (int)ret;
 	/* Our rights now and the library's when it attached may differ. */
-	if (!ret)
-		dm->presence = !(here & PM_PFN) || query(dm).pfns_virtual;
-	return ret;
+	dm->presence = !(entry & PM_PFN) || query(dm).pfns_virtual;
+	dm->pagemap = dm->opts.pid ? open_pagemap(dm->opts.pid) : -1;
+	return dm->opts.pid && dm->pagemap < 0 ? dm->pagemap : 0;
+}
+
+void dm_oracle_exit(struct dmirror *dm)
+{
+	if (dm->opts.pid)
+		close(dm->pagemap);
 }
 
 static bool differs(struct dmirror *dm, uint64_t entry, uint64_t pagemap)
@@ -112,7 +139,7 @@ int dm_oracle_look(struct dmirror *dm, unsigned long addr, unsigned long n,
 	uint64_t entry;
 	int ret;
 
-	ret = read_pagemap(dm->opts.pid, addr, n, pagemap);
+	ret = read_pagemap(dm, addr, n, pagemap);
 	if (ret)
 		return ret;
 	for (i = 0; i < n && !full(suspects); i++, addr += PT_PAGE_SIZE) {
@@ -228,8 +255,19 @@ static bool refused(struct dmirror *dm, const struct suspect *s)
 
 	return s->access && !hmm_find_vma(dm->mm, s->addr, &vma) &&
 	       vma.vm_start <= s->addr && (vma.vm_flags & need) == need &&
-	       !read_pagemap(dm->opts.pid, s->addr, 1, &pagemap) &&
+	       !read_pagemap(dm, s->addr, 1, &pagemap) &&
 	       !differs(dm, s->entry, pagemap);
+}
+
+/*
+ * A process that executes something has new memory, which accesses go to, some
+ * time before the end of the old one is told.
+ */
+static bool gone(struct dmirror *dm, const struct suspect *s)
+{
+	uint64_t pagemap;
+
+	return dm->opts.pid && read_pagemap(dm, s->addr, 1, &pagemap) == -ESRCH;
 }
 
 static void convict(struct dmirror *dm, const struct suspect *s,
@@ -286,7 +324,7 @@ struct verdict dm_oracle_judge(struct dmirror *dm, struct suspects *suspects)
 			dm_count(dm, undecided, 1);
 		} else if (refuses) {
 			dm_count(dm, refused, 1);
-		} else {
+		} else if (!gone(dm, s)) {
 			convict(dm, s, &info);
 			verdict.stale++;
 		}
@@ -312,7 +350,7 @@ int dm_oracle_access_failed(struct dmirror *dm, unsigned long addr, bool write)
 	pthread_rwlock_unlock(&dm->lock);
 	if (!left)
 		return 0;
-	read_pagemap(dm->opts.pid, s.addr, 1, &suspects.s[0].pagemap);
+	read_pagemap(dm, s.addr, 1, &suspects.s[0].pagemap);
 	return dm_oracle_judge(dm, &suspects).left ? -EFAULT : 0;
 }
 
