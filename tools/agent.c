@@ -106,10 +106,8 @@ static void *agent_thread(void *unused)
 
 	prctl(PR_SET_NAME, "hmm-agent");
 	ret = host();
-	if (ret) {
-		agent.slot->error = ret;
-		agent_set_state(&agent, SESSION_FAILED);
-	}
+	agent.slot->error = ret;
+	agent_set_state(&agent, ret ? SESSION_FAILED : SESSION_DONE);
 	agent_futex_set(&finished);
 	return unused;
 }

@@ -39,6 +39,8 @@ struct agent_spans {
  * @mm: attached
  * @pid: whose memory it is; 0 if the agent is inside
  * @stop: futex; set when the program exits, or its memory is gone
+ * @ready: NULL, or called once from now on no change is missed
+ * @attempts: of agent_again()
  * @spans: for agent_vmas_near()
  */
 struct agent {
@@ -47,12 +49,15 @@ struct agent {
 	struct mm_struct *mm;
 	pid_t pid;
 	uint32_t stop;
+	void (*ready)(struct agent *agent);
+	unsigned int attempts;
 	struct agent_spans spans;
 };
 
 /* ---- agent_host.c ------------------------------------------------------- */
 
-uint64_t agent_now(void); /* CLOCK_MONOTONIC in ns */
+uint64_t agent_now(void);  /* CLOCK_MONOTONIC in ns */
+uint64_t agent_cost(void); /* of this thread's CPU, in ns */
 bool agent_stopping(struct agent *agent);
 /* Sleep, but not beyond the program's end. */
 void agent_sleep(struct agent *agent, unsigned int ms);
@@ -70,6 +75,8 @@ void agent_publish_mm(struct agent *agent);
 void agent_describe_mm(struct agent *agent);
 /* Do what the header says until the end.  0, or why not: -errno. */
 int agent_run(struct agent *agent);
+/* The mirror is up: say so.  For who does it. */
+void agent_ready(struct agent *agent);
 
 void agent_futex_wait(uint32_t *word, uint32_t value, unsigned int ms);
 void agent_futex_set(uint32_t *word);
@@ -100,7 +107,8 @@ void agent_vmas_refresh(struct agent *agent, struct agent_vmas *vmas);
 /*
  * Is this less than a GiB from anything that was mapped here at the last
  * refresh?  New mappings go next to old ones, and another process's are far
- * away because addresses are randomised.  Any thread.
+ * away because addresses are randomised.  From outside nobody else's changes
+ * are told, and all are near.  Any thread.
  */
 bool agent_vmas_near(struct agent *agent, unsigned long start,
 		     unsigned long end);

@@ -313,6 +313,8 @@ static void work(struct device *dev)
 	struct agent *agent = dev->agent;
 	uint64_t deadline;
 
+	agent_vmas_refresh(agent, &dev->vmas);
+	agent_ready(agent);
 	while (!agent_stopping(agent)) {
 		agent_vmas_refresh(agent, &dev->vmas);
 		deadline = agent_now() + BURST_NS;

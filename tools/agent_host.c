@@ -20,6 +20,14 @@ uint64_t agent_now(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
+uint64_t agent_cost(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
 void agent_futex_wait(uint32_t *word, uint32_t value, unsigned int ms)
 {
 	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
@@ -45,9 +53,8 @@ void agent_sleep(struct agent *a, unsigned int ms)
 
 bool agent_again(struct agent *a, int ret)
 {
-	static unsigned int attempts;
-
-	if (ret != -EAGAIN || agent_stopping(a) || attempts++ == MAX_ATTEMPTS)
+	if (ret != -EAGAIN || agent_stopping(a) ||
+	    a->attempts++ == MAX_ATTEMPTS)
 		return false;
 	agent_sleep(a, 2);
 	return true;
@@ -98,16 +105,20 @@ void agent_describe_mm(struct agent *a)
 	slot->pfns_virtual = info.pfns_virtual;
 }
 
+void agent_ready(struct agent *a)
+{
+	a->slot->reason[0] = '\0';
+	agent_set_state(a, SESSION_LIVE);
+	if (a->ready)
+		a->ready(a);
+}
+
 int agent_run(struct agent *a)
 {
 	int ret;
 
-	a->slot->reason[0] = '\0';
-	agent_set_state(a, SESSION_LIVE);
 	ret = a->header->watch ? agent_run_watch(a) : agent_run_device(a);
-	if (ret)
-		return ret;
-	agent_publish_mm(a);
-	agent_set_state(a, SESSION_DONE);
-	return 0;
+	if (!ret)
+		agent_publish_mm(a);
+	return ret;
 }

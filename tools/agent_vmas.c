@@ -81,6 +81,8 @@ bool agent_vmas_near(struct agent *agent, unsigned long start,
 	bool near;
 	unsigned int i;
 
+	if (agent->pid)
+		return true;
 	pthread_mutex_lock(&spans->lock);
 	near = !spans->nr;
 	for (i = 0; i < spans->nr && !near; i++)
@@ -93,7 +95,7 @@ bool agent_vmas_near(struct agent *agent, unsigned long start,
 void agent_vmas_refresh(struct agent *agent, struct agent_vmas *vmas)
 {
 	struct session_slot *slot = agent->slot;
-	uint64_t begin = agent_now();
+	uint64_t begin = agent_now(), spent = agent_cost();
 	struct maps_entry entry;
 	uint32_t nr = 0;
 	uint64_t cost;
@@ -120,6 +122,6 @@ void agent_vmas_refresh(struct agent *agent, struct agent_vmas *vmas)
 	slot->nr_vmas = nr;
 	__atomic_store_n(&slot->vma_seq, slot->vma_seq + 1, __ATOMIC_RELEASE);
 	fclose(f);
-	cost = (agent_now() - begin) * COST_FACTOR;
+	cost = (agent_cost() - spent) * COST_FACTOR;
 	vmas->due = begin + (cost > REFRESH_NS ? cost : REFRESH_NS);
 }

@@ -195,6 +195,10 @@ static int watch_until_end(struct watch *watch)
 	mmap_write_unlock(agent->mm);
 	if (ret)
 		return ret;
+	agent_vmas_refresh(agent, &watch->vmas);
+	if (watch->cover)
+		cover(watch);
+	agent_ready(agent);
 	for (;;) {
 		due = watch->vmas.due;
 		agent_vmas_refresh(agent, &watch->vmas);

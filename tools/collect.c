@@ -23,18 +23,23 @@ uint64_t collect_now(void)
 
 int collect_open(struct collector *c)
 {
+	char path[32];
 	int ret;
 
 	c->fd = memfd_create("hmm-session", MFD_CLOEXEC);
 	if (c->fd < 0)
 		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", c->fd);
+	c->lock_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (c->lock_fd < 0)
+		goto out;
 	/* As large as it may ever be: only what is written takes memory. */
 	if (ftruncate(c->fd, SESSION_BYTES))
-		goto out;
+		goto out_lock;
 	c->header = mmap(NULL, sizeof(*c->header), PROT_READ | PROT_WRITE,
 			 MAP_SHARED, c->fd, 0);
 	if (c->header == MAP_FAILED)
-		goto out;
+		goto out_lock;
 	c->samples = calloc(COLLECT_SAMPLES, sizeof(*c->samples));
 	if (!c->samples)
 		goto out_unmap;
@@ -47,6 +52,8 @@ int collect_open(struct collector *c)
 
 out_unmap:
 	munmap(c->header, sizeof(*c->header));
+out_lock:
+	close(c->lock_fd);
 out:
 	ret = -errno;
 	close(c->fd);
@@ -73,6 +80,7 @@ void collect_close(struct collector *c)
 		space_free(c->spaces[i]);
 	free(c->samples);
 	munmap(c->header, sizeof(*c->header));
+	close(c->lock_fd);
 	close(c->fd);
 }
 
@@ -129,7 +137,11 @@ static void add_mirrored(struct totals *sum, const struct session_slot *slot,
 	uint64_t stale = slot->device.stale;
 	int i;
 
-	if (!sum->mirrored++) {
+	if (slot->again)
+		sum->executed++;
+	else
+		sum->mirrored++;
+	if (!sum->source[0]) {
 		memcpy(sum->source, slot->source, sizeof(sum->source));
 		memcpy(sum->mechanism, slot->mechanism, sizeof(sum->mechanism));
 		memcpy(sum->misses, slot->misses, sizeof(sum->misses));
@@ -156,6 +168,8 @@ static void add_mirrored(struct totals *sum, const struct session_slot *slot,
 static void add_slot(struct totals *sum, const struct session_slot *slot,
 		     bool running)
 {
+	if (slot->remark[0] && !sum->remarks++)
+		memcpy(sum->remark, slot->remark, sizeof(sum->remark));
 	switch (slot->state) {
 	case SESSION_CLAIMED:
 		sum->too_short += !running;

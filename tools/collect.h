@@ -12,9 +12,11 @@
 /**
  * struct totals - over all processes
  * @mirrored: processes that had a mirror; @running: of these, still alive
+ * @executed: programs that they executed then, and that were mirrored as well
  * @too_short: ended before they had one; @failed: could not have one
  * @reason: why the first of those could not
  * @left_out: were not told about, as all slots were taken
+ * @remarks: processes of which something is to be said; @remark: of the first
  * @source: and so on: of the first one; @mixed: others had another source
  * @stale: translations used although their page had gone
  * @dropped: events that no reader was fast enough for
@@ -22,10 +24,13 @@
 struct totals {
 	uint64_t mirrored;
 	uint64_t running;
+	uint64_t executed;
 	uint64_t too_short;
 	uint64_t failed;
 	uint64_t left_out;
 	char reason[200];
+	uint64_t remarks;
+	char remark[128];
 	char source[16];
 	char mechanism[64];
 	char misses[512];
@@ -64,11 +69,13 @@ typedef void (*collect_fn)(void *ctx, const struct process *process,
 /**
  * struct collector - a session
  * @fd: the memfd; @header: its first part, to be set up before agents start
+ * @lock_fd: opened anew, for the locks of agents that are in this process
  * @on_event: NULL, or called for every event
  * @spaces: the address spaces of the busiest processes, for the report
  */
 struct collector {
 	int fd;
+	int lock_fd;
 	struct session_header *header;
 	uint64_t start_ns;
 	collect_fn on_event;

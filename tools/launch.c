@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* launch.c - start a program with the agent in it, and wait for it */
+/* launch.c - start a program that is to be looked at, and wait for it */
 #include "launch.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,12 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd.h"
+#include "program.h"
 
 #define AGENT "libhmm-agent.so"
 #ifndef HMM_LIBDIR
@@ -41,6 +39,8 @@ static const struct {
 	{ SIGQUIT, SIG_IGN },
 	{ SIGTERM, hand_on },
 	{ SIGHUP, hand_on },
+	/* Ignored, as it may have been, nobody is told of children. */
+	{ SIGCHLD, SIG_DFL },
 };
 #define NR_HANDLED (sizeof(handled) / sizeof(handled[0]))
 
@@ -98,104 +98,161 @@ static bool set_environment(const struct collector *c, const char *agent)
 	       !setenv(SESSION_ENV, session, 1);
 }
 
-/* ---- Programs that take no preloaded library ----------------------------- */
-
-static bool find_program(const char *name, char *path, size_t size)
+/* In the environment of what is started.  False after a message. */
+static bool prepare_agent(const struct collector *c, const char *program)
 {
-	const char *dir = getenv("PATH");
-	int len;
+	char agent[PATH_MAX + 32];
 
-	if (strchr(name, '/')) {
-		snprintf(path, size, "%s", name);
-		return true;
+	if (!find_agent(agent, sizeof(agent))) {
+		cmd_error("can't find " AGENT ", neither next to the hmm "
+			  "command nor in " HMM_LIBDIR "/hmm: install hmm");
+		return false;
 	}
-	for (; dir && *dir; dir += len + (dir[len] == ':')) {
-		len = strcspn(dir, ":");
-		snprintf(path, size, "%.*s/%s", len, dir, name);
-		if (!access(path, X_OK))
-			return true;
+	if (strpbrk(agent, " :")) {
+		cmd_error("%s can't be preloaded: its path has a space or a "
+			  "colon",
+			  agent);
+		return false;
 	}
-	return false;
-}
-
-static const char statically_linked[] =
-	"it is statically linked, and takes no preloaded library";
-
-static const char *elf_obstacle(int fd)
-{
-	Elf64_Phdr phdr;
-	Elf64_Ehdr ehdr;
-	int i;
-
-	if (pread(fd, &ehdr, sizeof(ehdr), 0) != sizeof(ehdr) ||
-	    memcmp(ehdr.e_ident, ELFMAG, SELFMAG))
-		return NULL;
-	if (ehdr.e_ident[EI_CLASS] != ELFCLASS64 || ehdr.e_machine != EM_X86_64)
-		return "it is a program for another processor";
-	for (i = 0; i < ehdr.e_phnum; i++) {
-		if (pread(fd, &phdr, sizeof(phdr),
-			  ehdr.e_phoff + i * sizeof(phdr)) != sizeof(phdr))
-			return NULL;
-		if (phdr.p_type == PT_INTERP)
-			return NULL;
+	if (!set_environment(c, agent)) {
+		cmd_error("can't start %s: %s", program, strerror(errno));
+		return false;
 	}
-	return statically_linked;
-}
-
-const char *launch_obstacle(const char *program)
-{
-	const char *obstacle = NULL;
-	char path[PATH_MAX];
-	struct stat st;
-	int fd;
-
-	if (!find_program(program, path, sizeof(path)) || stat(path, &st))
-		return NULL;
-	if ((st.st_mode & S_ISUID && st.st_uid != getuid()) ||
-	    (st.st_mode & S_ISGID && st.st_gid != getgid()))
-		return "it is set-user-ID, and takes no preloaded library";
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return NULL;
-	obstacle = elf_obstacle(fd);
-	close(fd);
-	return obstacle;
-}
-
-/* But it may be traced. */
-static bool takes_no_agent(const char *program)
-{
-	return launch_obstacle(program) == statically_linked;
+	return true;
 }
 
 /* ---- Starting one --------------------------------------------------------- */
 
-/* In the child.  Tells errno through report if the program can't be had. */
-static _Noreturn void become(char **argv, const struct sigaction *before,
-			     int report, bool stopped)
+/* Between this command and its child; closed when that executes. */
+struct pipes {
+	int report[2]; /* errno, if the program can't be had */
+	int go[2];     /* a byte, once it is traced */
+};
+
+static int open_pipes(struct pipes *pipes)
 {
-	size_t i;
+	if (pipe2(pipes->report, O_CLOEXEC))
+		return -errno;
+	if (!pipe2(pipes->go, O_CLOEXEC))
+		return 0;
+	close(pipes->report[0]);
+	close(pipes->report[1]);
+	return -EMFILE;
+}
+
+/* In the child. */
+static _Noreturn void become(char **argv, const struct sigaction *before,
+			     const struct pipes *pipes, bool traced)
+{
 	int error;
+	size_t i;
+	char go;
 
-	if (stopped)
-		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-
+	close(pipes->go[1]);
+	if (traced && read(pipes->go[0], &go, 1) != 1)
+		_exit(EXIT_CANNOT_RUN);
 	for (i = 0; i < NR_HANDLED; i++)
 		sigaction(handled[i].sig, &before[i], NULL);
 	execvp(argv[0], argv);
 	error = errno;
-	if (write(report, &error, sizeof(error)) < 0)
+	if (write(pipes->report[1], &error, sizeof(error)) < 0)
 		_exit(EXIT_CANNOT_RUN);
 	_exit(error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);
+}
+
+/* Has it ended within so many ms? */
+static bool wait_for_end(struct launch *launched, int ms, int *status)
+{
+	struct pollfd pollfd = { .fd = launched->pidfd, .events = POLLIN };
+	pid_t pid;
+
+	if (launched->trace)
+		return trace_wait(launched->trace, ms, status);
+	/* Without a pidfd, a tick is as soon as its end is noticed. */
+	poll(&pollfd, 1, ms);
+	pid = waitpid(launched->pid, status, WNOHANG);
+	return pid > 0 || (pid < 0 && errno != EINTR);
+}
+
+static void finish(struct launch *launched)
+{
+	child = 0;
+	if (launched->trace)
+		trace_stop(launched->trace);
+	if (launched->pidfd >= 0)
+		close(launched->pidfd);
+}
+
+/* The child may go on: errno if it finds no program, or 0. */
+static int let_execute(const struct pipes *pipes)
+{
+	int error = 0;
+
+	if (write(pipes->go[1], "", 1) != 1 ||
+	    read(pipes->report[0], &error, sizeof(error)) != sizeof(error))
+		return 0;
+	return error;
+}
+
+/* EXIT_SUCCESS; another exit status after a message; -errno: not to be traced. */
+static int start(struct launch *launched, const struct collector *c,
+		 char **argv, const struct sigaction *before, bool traced)
+{
+	struct pipes pipes;
+	int status = 0, error, ret;
+
+	launched->trace = NULL;
+	launched->outside = traced;
+	launched->pid = -1;
+	ret = open_pipes(&pipes);
+	if (ret) {
+		cmd_error("can't start %s: %s", argv[0], strerror(-ret));
+		return EXIT_FAILURE;
+	}
+	fflush(NULL);
+	launched->pid = fork();
+	if (!launched->pid)
+		become(argv, before, &pipes, traced);
+	close(pipes.report[1]);
+	if (launched->pid < 0) {
+		cmd_error("can't start a process: %s", strerror(errno));
+		ret = EXIT_FAILURE;
+		goto out;
+	}
+	launched->pidfd = pidfd_open(launched->pid, 0);
+	if (traced)
+		ret = trace_start(&launched->trace, c, launched->pid);
+	if (ret)
+		goto out;
+	child = launched->pid;
+	error = let_execute(&pipes);
+	if (error) {
+		cmd_error("can't run '%s': %s", argv[0], strerror(error));
+		ret = error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+	}
+out:
+	/* Kept till now: to write to nobody is to get SIGPIPE. */
+	close(pipes.go[0]);
+	close(pipes.go[1]);
+	close(pipes.report[0]);
+	if (ret && launched->pid > 0) {
+		while (!wait_for_end(launched, 100, &status))
+			;
+		finish(launched);
+	}
+	return ret;
 }
 
 /* Is the module there, and the user content with it? */
 static bool has_module(const struct collector *c)
 {
 	struct hmm_source_info info = { .size = sizeof(info) };
+	const char *wanted = c->header->source;
 	unsigned int i;
 
-	if (c->header->source[0] && strcmp(c->header->source, "module"))
+	if (!*wanted)
+		wanted = getenv("HMM_SOURCE");
+	if (wanted && *wanted && strcmp(wanted, "module"))
 		return false;
 	for (i = 0; !hmm_source_query(i, &info); i++)
 		if (!strcmp(info.name, "module"))
@@ -203,91 +260,42 @@ static bool has_module(const struct collector *c)
 	return false;
 }
 
-/* It has stopped at the first instruction of the program; let it go on. */
-static void attach_stopped(struct launch *launched, const struct collector *c)
-{
-	int status;
-
-	if (waitpid(launched->pid, &status, 0) != launched->pid ||
-	    !WIFSTOPPED(status))
-		return;
-	launched->remote = remote_start(c, launched->pid);
-	ptrace(PTRACE_DETACH, launched->pid, NULL, NULL);
-}
-
 int launch(struct launch *launched, const struct collector *c, char **argv)
 {
 	struct sigaction action = { .sa_flags = SA_RESTART };
 	struct sigaction before[NR_HANDLED];
-	char agent[PATH_MAX + 32];
-	bool outside = takes_no_agent(argv[0]) && has_module(c);
-	int report[2];
-	int error = 0;
+	bool traced = has_module(c) && !program_needs_rights(argv[0]);
+	int ret = 0;
 	size_t i;
 
-	launched->remote = NULL;
-
-	if (!find_agent(agent, sizeof(agent))) {
-		cmd_error("can't find " AGENT ", neither next to the hmm "
-			  "command nor in " HMM_LIBDIR "/hmm: install hmm");
+	if (!traced && !prepare_agent(c, argv[0]))
 		return EXIT_FAILURE;
-	}
-	if (strpbrk(agent, " :")) {
-		cmd_error("%s can't be preloaded: its path has a space or a "
-			  "colon",
-			  agent);
-		return EXIT_FAILURE;
-	}
-	if (!set_environment(c, agent) || pipe2(report, O_CLOEXEC)) {
-		cmd_error("can't start %s: %s", argv[0], strerror(errno));
-		return EXIT_FAILURE;
-	}
 	for (i = 0; i < NR_HANDLED; i++) {
 		action.sa_handler = handled[i].handler;
 		sigaction(handled[i].sig, &action, &before[i]);
 	}
-	fflush(NULL);
-	launched->pid = fork();
-	if (!launched->pid)
-		become(argv, before, report[1], outside);
-	close(report[1]);
-	if (launched->pid < 0) {
-		cmd_error("can't start a process: %s", strerror(errno));
-		close(report[0]);
+	ret = start(launched, c, argv, before, traced);
+	if (ret >= 0)
+		return ret;
+	cmd_error("%s can't be traced, as hmm run and watch do to follow "
+		  "children: %s; preloads " AGENT " instead",
+		  argv[0], strerror(-ret));
+	if (!prepare_agent(c, argv[0]))
 		return EXIT_FAILURE;
-	}
-	child = launched->pid;
-	i = read(report[0], &error, sizeof(error));
-	close(report[0]);
-	if (i == sizeof(error)) {
-		waitpid(launched->pid, NULL, 0);
-		cmd_error("can't run '%s': %s", argv[0], strerror(error));
-		return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
-	}
-	launched->pidfd = pidfd_open(launched->pid, 0);
-	if (outside)
-		attach_stopped(launched, c);
-	return EXIT_SUCCESS;
+	return start(launched, c, argv, before, false);
 }
 
 int launch_wait(struct launch *launched, int ms, void (*tick)(void *ctx),
 		void *ctx)
 {
-	struct pollfd poll_fd = { .fd = launched->pidfd, .events = POLLIN };
 	int status = 0;
-	pid_t pid;
+	bool ended;
 
 	do {
-		/* Without a pidfd, a tick is as soon as its end is noticed. */
-		poll(&poll_fd, 1, ms);
+		ended = wait_for_end(launched, ms, &status);
 		tick(ctx);
-		pid = waitpid(launched->pid, &status, WNOHANG);
-	} while (pid == 0 || (pid < 0 && errno == EINTR));
-	child = 0;
-	if (launched->remote)
-		remote_stop(launched->remote);
-	if (launched->pidfd >= 0)
-		close(launched->pidfd);
+	} while (!ended);
+	finish(launched);
 	if (WIFSIGNALED(status))
 		return 128 + WTERMSIG(status);
 	return WEXITSTATUS(status);

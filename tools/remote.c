@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* remote.c - look at a process from outside, by the source module */
+/* remote.c - look at an address space from outside, by the source module */
 #include "remote.h"
 
 #include <errno.h>
@@ -9,26 +9,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "cmd.h"
+#include "program.h"
 
 /* Between a program's end and the next one's memory. */
 #define EXEC_PAUSE_MS 1
+/* As an agent inside is: its work is not as urgent as the program's. */
+#define REMOTE_NICE 10
 
 struct remote {
-	struct agent agent;
+	struct agent agent; /* first */
+	const struct remotes *all;
+	struct remote_target target; /* with a pidfd of its own */
 	pthread_t thread;
-	int pidfd;
-	int file; /* the session's, opened anew: for the lock of a slot */
+	bool started; /* there is a thread to be joined */
 	uint32_t index;
-	bool leave; /* remote_stop() was called */
-	bool ended;
-	int error; /* of the first attempt to attach; futex: it was made */
-	uint32_t attached;
+	bool running; /* it is left, and goes on */
+	bool traces;
+	int error;
+	bool ready, ended; /* in this order */
 	char complaint[200];
 };
 
@@ -46,7 +51,7 @@ static void keep_complaint(enum hmm_log_level level, const char *line)
 
 static bool is_alive(const struct remote *r)
 {
-	struct pollfd pollfd = { .fd = r->pidfd, .events = POLLIN };
+	struct pollfd pollfd = { .fd = r->target.pidfd, .events = POLLIN };
 
 	return !poll(&pollfd, 1, 0);
 }
@@ -62,7 +67,8 @@ static int lock_slot(const struct remote *r, short type)
 		.l_len = 1,
 	};
 
-	return fcntl(r->file, F_OFD_SETLK, &lock) ? -errno : 0;
+	return fcntl(r->all->collector->lock_fd, F_OFD_SETLK, &lock) ? -errno
+								     : 0;
 }
 
 static void read_comm(struct agent *a)
@@ -78,26 +84,28 @@ static void read_comm(struct agent *a)
 	fclose(f);
 }
 
-static int claim_slot(struct remote *r, struct session_header *header)
+static int claim_slot(struct remote *r)
 {
 	struct agent *a = &r->agent;
 	int ret;
 
-	r->index = __atomic_fetch_add(&header->claimed, 1, __ATOMIC_RELAXED);
+	r->index = __atomic_fetch_add(&r->all->collector->header->claimed, 1,
+				      __ATOMIC_RELAXED);
 	if (r->index >= SESSION_SLOTS)
 		return -ENOSPC;
 	ret = lock_slot(r, F_WRLCK);
 	if (ret)
 		return ret;
-	a->slot =
-		mmap(NULL, sizeof(*a->slot), PROT_READ | PROT_WRITE, MAP_SHARED,
-		     r->file, (r->index + 1l) * (off_t)SESSION_SLOT_BYTES);
+	a->slot = mmap(NULL, sizeof(*a->slot), PROT_READ | PROT_WRITE,
+		       MAP_SHARED, r->all->collector->lock_fd,
+		       (r->index + 1l) * (off_t)SESSION_SLOT_BYTES);
 	if (a->slot == MAP_FAILED) {
 		ret = -errno;
 		lock_slot(r, F_UNLCK);
 		return ret;
 	}
 	a->slot->pid = a->pid;
+	a->slot->again = r->target.again;
 	read_comm(a);
 	a->slot->start_ns = agent_now();
 	a->slot->end_ns = a->slot->start_ns;
@@ -108,18 +116,37 @@ static int claim_slot(struct remote *r, struct session_header *header)
 static void leave_slot(struct remote *r)
 {
 	munmap(r->agent.slot, sizeof(*r->agent.slot));
-	lock_slot(r, F_UNLCK);
+	/* That of a process that goes on is held as long as the collector's. */
+	if (!r->running)
+		lock_slot(r, F_UNLCK);
 }
 
 /* ---- The thread ------------------------------------------------------------ */
 
+static void wake(const struct remote *r)
+{
+	eventfd_write(r->all->wake, 1);
+}
+
+static void say_ready(struct remote *r, int error)
+{
+	r->error = error;
+	__atomic_store_n(&r->ready, true, __ATOMIC_RELEASE);
+	wake(r);
+}
+
+static void on_ready(struct agent *agent)
+{
+	say_ready((struct remote *)agent, 0);
+}
+
 static int attach(struct remote *r)
 {
+	const struct session_header *header = r->agent.header;
 	const struct hmm_attach_opts opts = {
 		.size = sizeof(opts),
-		.source = r->agent.header->source[0] ? r->agent.header->source
-						     : NULL,
-		.pidfd = r->pidfd,
+		.source = header->source[0] ? header->source : NULL,
+		.pidfd = r->target.pidfd,
 	};
 	int ret;
 
@@ -132,134 +159,140 @@ static int attach(struct remote *r)
 	return ret;
 }
 
-static void say_attached(struct remote *r, int error)
-{
-	r->error = error;
-	agent_futex_set(&r->attached);
-}
-
-static void failed(struct remote *r, int error)
-{
-	struct session_slot *slot = r->agent.slot;
-
-	slot->error = error;
-	snprintf(slot->reason, sizeof(slot->reason), "%s", r->complaint);
-	agent_set_state(&r->agent, SESSION_FAILED);
-}
-
-/* One program, from now on or from its start on, to its end. */
-static int look_at_program(struct remote *r)
+static int look(struct remote *r)
 {
 	struct agent *a = &r->agent;
 	int ret;
 
-	/* The collector maps it as well, and wrote nothing but this. */
-	ret = claim_slot(r, (struct session_header *)a->header);
+	/* Here, as files may be slow: even served by a program that we trace. */
+	if (r->target.traced)
+		r->traces = program_look(a->pid, a->slot->remark,
+					 sizeof(a->slot->remark));
+	ret = attach(r);
 	if (ret)
 		return ret;
-	ret = attach(r);
-	/* Too short to be seen is no failure, and the slot says so. */
-	if (ret && ret != -ESRCH)
-		failed(r, ret);
-	if (ret)
-		goto out;
 	agent_describe_mm(a);
-	say_attached(r, 0);
+	setpriority(PRIO_PROCESS, gettid(), REMOTE_NICE);
 	ret = agent_run(a);
-	if (ret)
-		failed(r, ret);
 	hmm_mm_detach(a->mm);
-out:
-	leave_slot(r);
 	return ret;
 }
 
 static void *remote_thread(void *arg)
 {
 	struct remote *r = arg;
+	struct session_slot *slot = r->agent.slot;
 	int ret;
 
 	self = r;
-	do {
-		__atomic_store_n(&r->agent.stop, 0, __ATOMIC_RELEASE);
-		ret = look_at_program(r);
-	} while (!ret && !__atomic_load_n(&r->leave, __ATOMIC_ACQUIRE) &&
-		 is_alive(r));
-	if (!r->attached)
-		say_attached(r, ret);
+	ret = look(r);
+	/* Too short to be seen is no failure, and the slot says so. */
+	if (ret && ret != -ESRCH && ret != -EFAULT) {
+		slot->error = ret;
+		snprintf(slot->reason, sizeof(slot->reason), "%s",
+			 r->complaint);
+		agent_set_state(&r->agent, SESSION_FAILED);
+	} else if (!ret && !__atomic_load_n(&r->running, __ATOMIC_ACQUIRE)) {
+		agent_set_state(&r->agent, SESSION_DONE);
+	}
+	/* Memory that was there, and is gone already, can be looked at. */
+	if (!r->ready)
+		say_ready(r, ret == -EFAULT ? 0 : ret);
+	leave_slot(r);
+	close(r->target.pidfd);
 	__atomic_store_n(&r->ended, true, __ATOMIC_RELEASE);
+	wake(r);
 	return NULL;
 }
 
-/* ---- In the command's own thread -------------------------------------------- */
+static void start_thread(struct remote *r)
+{
+	struct session_slot *slot = r->agent.slot;
+	int ret = pthread_create(&r->thread, NULL, remote_thread, r);
+
+	r->started = !ret;
+	if (!ret)
+		return;
+	slot->error = -ret;
+	snprintf(
+		slot->reason, sizeof(slot->reason),
+		"no thread could be started to look at it: raise RLIMIT_NPROC");
+	snprintf(r->complaint, sizeof(r->complaint), "%s", slot->reason);
+	agent_set_state(&r->agent, SESSION_FAILED);
+	leave_slot(r);
+	close(r->target.pidfd);
+	r->ended = true;
+	say_ready(r, -ret);
+}
+
+/* ---- For who looks after it ------------------------------------------------ */
+
+struct remote *remote_start(const struct remotes *all,
+			    const struct remote_target *target)
+{
+	struct remote *r = calloc(1, sizeof(*r));
+	int ret = -ENOMEM;
+
+	if (!r)
+		goto out;
+	r->all = all;
+	r->target = *target;
+	r->agent.header = all->collector->header;
+	r->agent.pid = target->pid;
+	r->agent.ready = on_ready;
+	pthread_mutex_init(&r->agent.spans.lock, NULL);
+	r->target.pidfd = fcntl(target->pidfd, F_DUPFD_CLOEXEC, 0);
+	ret = r->target.pidfd < 0 ? -errno : claim_slot(r);
+	if (ret)
+		goto out_free;
+	hmm_set_log(keep_complaint);
+	start_thread(r);
+	return r;
+
+out_free:
+	if (r->target.pidfd >= 0)
+		close(r->target.pidfd);
+	free(r);
+out:
+	/* That there are no more slots is said at the end. */
+	if (ret != -ENOSPC)
+		cmd_error("can't look at process %d: %s%s", (int)target->pid,
+			  strerror(-ret),
+			  ret == -EMFILE ? ": raise RLIMIT_NOFILE" : "");
+	return NULL;
+}
+
+bool remote_ready(struct remote *r)
+{
+	return __atomic_load_n(&r->ready, __ATOMIC_ACQUIRE);
+}
+
+const char *remote_failure(struct remote *r)
+{
+	if (!r->error)
+		return NULL;
+	return r->complaint[0] ? r->complaint : strerror(-r->error);
+}
+
+bool remote_traces(struct remote *r)
+{
+	return r->traces;
+}
 
 bool remote_ended(struct remote *r)
 {
 	return __atomic_load_n(&r->ended, __ATOMIC_ACQUIRE);
 }
 
-static struct remote *new_remote(const struct collector *c, pid_t pid)
+void remote_leave(struct remote *r, bool running)
 {
-	struct remote *r = calloc(1, sizeof(*r));
-	char path[32];
-
-	if (!r)
-		return NULL;
-	r->agent.header = c->header;
-	r->agent.pid = pid;
-	pthread_mutex_init(&r->agent.spans.lock, NULL);
-	r->pidfd = pidfd_open(pid, 0);
-	if (r->pidfd < 0)
-		goto out;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", c->fd);
-	r->file = open(path, O_RDWR | O_CLOEXEC);
-	if (r->file >= 0)
-		return r;
-	close(r->pidfd);
-out:
-	free(r);
-	return NULL;
-}
-
-static void free_remote(struct remote *r)
-{
-	close(r->file);
-	close(r->pidfd);
-	free(r);
-}
-
-void remote_stop(struct remote *r)
-{
-	__atomic_store_n(&r->leave, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&r->running, running, __ATOMIC_RELEASE);
 	agent_futex_set(&r->agent.stop);
-	pthread_join(r->thread, NULL);
-	free_remote(r);
 }
 
-struct remote *remote_start(const struct collector *c, pid_t pid)
+void remote_free(struct remote *r)
 {
-	struct remote *r = new_remote(c, pid);
-
-	if (!r) {
-		if (errno == ESRCH)
-			cmd_error("there is no process %d", (int)pid);
-		else
-			cmd_error("can't look at process %d: %s", (int)pid,
-				  strerror(errno));
-		return NULL;
-	}
-	hmm_set_log(keep_complaint);
-	errno = pthread_create(&r->thread, NULL, remote_thread, r);
-	if (errno) {
-		cmd_error("can't start a thread: %s", strerror(errno));
-		free_remote(r);
-		return NULL;
-	}
-	while (!__atomic_load_n(&r->attached, __ATOMIC_ACQUIRE))
-		agent_futex_wait(&r->attached, 0, 1000);
-	if (!r->error)
-		return r;
-	cmd_error("%s", r->complaint[0] ? r->complaint : strerror(-r->error));
-	remote_stop(r);
-	return NULL;
+	if (r->started)
+		pthread_join(r->thread, NULL);
+	free(r);
 }

@@ -12,6 +12,7 @@
 #include "collect.h"
 #include "format.h"
 #include "launch.h"
+#include "program.h"
 #include "report.h"
 #include "summary.h"
 
@@ -21,7 +22,9 @@ static const char usage[] =
 	"Run COMMAND, unchanged, while a software device with a page table of "
 	"its\n"
 	"own uses the same memory, in it and in every program that it "
-	"executes.\n"
+	"executes\n"
+	"(with the source module: in all its children, and without a library "
+	"in it).\n"
 	"Then print what happened, to stderr.  The exit status is COMMAND's, "
 	"128 + N\n"
 	"if signal N killed it, 127 or 126 if it can't be run.\n"
@@ -177,8 +180,8 @@ static int run_command(struct run *run, char **argv, struct summary *summary)
 	collect_totals(&run->collector, &summary->totals);
 	summary->elapsed_ns = collect_now() - run->collector.start_ns;
 	summary->status = status;
-	if (!summary->totals.mirrored)
-		summary->obstacle = launch_obstacle(argv[0]);
+	if (!summary->totals.mirrored && !launched.outside)
+		summary->obstacle = program_obstacle(argv[0]);
 	return status;
 }
 

@@ -10,7 +10,8 @@
  * Who lives: an agent locks byte SESSION_LOCK + index of the file (an open file
  * description's lock, in a descriptor table that only its own threads share).
  * The lock goes when the process exits or becomes another program, and neither
- * fork, nor pid namespaces, nor reused pids confuse it.
+ * fork, nor pid namespaces, nor reused pids confuse it.  An agent outside of the
+ * process takes the lock back when it has seen its end.
  */
 #ifndef HMM_TOOLS_SESSION_H
 #define HMM_TOOLS_SESSION_H
@@ -96,6 +97,8 @@ struct session_slot {
 	uint64_t end_ns; /* of the last update */
 	int32_t error;
 	char reason[200];
+	bool again; /* the process had a mirror before it executed this program */
+	char remark[128]; /* what is unusual about being looked at; "" */
 
 	/* copies of struct hmm_mm_info, as far as it changes or matters */
 	char source[16];

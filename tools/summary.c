@@ -66,6 +66,9 @@ static void add_processes(struct rows *rows, const struct summary *s)
 	if (t->running)
 		extend_row(row, ", %s of them still running",
 			   format_count(t->running).s);
+	if (t->executed)
+		extend_row(row, "; programs executed by them %s",
+			   format_count(t->executed).s);
 	if (t->too_short)
 		extend_row(row, "; %s ended before their mirror was up",
 			   format_count(t->too_short).s);
@@ -85,6 +88,9 @@ static void add_processes(struct rows *rows, const struct summary *s)
 			format_count(t->failed).s, t->reason);
 		row->bad = true;
 	}
+	if (t->remarks)
+		add_row(rows, "not as usual", "%s: %s",
+			format_count(t->remarks).s, t->remark);
 }
 
 static void add_source(struct rows *rows, const struct totals *t)
@@ -310,6 +316,7 @@ static void add_json_processes(struct json_object *root,
 
 	add_int(processes, "mirrored", t->mirrored);
 	add_int(processes, "still_running", t->running);
+	add_int(processes, "executed", t->executed);
 	add_int(processes, "too_short", t->too_short);
 	add_int(processes, "failed", t->failed);
 	add_int(processes, "left_out", t->left_out);
@@ -318,6 +325,8 @@ static void add_json_processes(struct json_object *root,
 		   t->failed      ? t->reason
 		   : !t->mirrored ? s->obstacle
 				  : NULL);
+	add_int(processes, "remarks", t->remarks);
+	add_string(processes, "remark", t->remarks ? t->remark : NULL);
 	json_object_object_add(root, "processes", processes);
 }
 

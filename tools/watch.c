@@ -3,17 +3,18 @@
 #include <errno.h>
 #include <getopt.h>
 #include <json-c/json.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cmd.h"
 #include "collect.h"
 #include "format.h"
 #include "launch.h"
-#include "remote.h"
+#include "program.h"
+#include "tree.h"
 
 static const char usage[] =
 	"Usage: hmm watch [OPTION]... [--] COMMAND [ARGUMENT]...\n"
@@ -148,8 +149,11 @@ static void print_summary(const struct watch *watch, const char *program)
 			  format_count(totals.failed).s,
 			  totals.failed == 1 ? "" : "es",
 			  totals.reason[0] ? totals.reason : "no reason known");
+	if (totals.remarks)
+		cmd_error("%s process%s: %s", format_count(totals.remarks).s,
+			  totals.remarks == 1 ? "" : "es", totals.remark);
 	if (!totals.mirrored) {
-		obstacle = launch_obstacle(program);
+		obstacle = program ? program_obstacle(program) : NULL;
 		cmd_error("0 processes were watched%s%s", obstacle ? ": " : "",
 			  obstacle ? obstacle : "");
 		return;
@@ -181,7 +185,7 @@ static int watch_command(struct watch *watch, char **argv)
 		return ret;
 	ret = launch_wait(&launched, TICK_MS, tick, watch);
 	collect_poll(&watch->collector, true);
-	print_summary(watch, argv[0]);
+	print_summary(watch, launched.outside ? NULL : argv[0]);
 	return ret;
 }
 
@@ -205,24 +209,64 @@ static void catch_signals(void)
 		sigaction(sigs[i], &action, NULL);
 }
 
-static bool watch_remote(struct watch *watch, pid_t pid)
+/* It, and what it forks from now on.  Not traced: it is somebody's work. */
+static struct member *begin_watch(struct tree *tree, pid_t pid)
 {
-	const struct timespec pause = { .tv_nsec = TICK_MS * 1000000l };
-	struct remote *remote;
-	bool ended;
+	struct pollfd pollfd = { .fd = tree->remotes.wake, .events = POLLIN };
+	struct member *m = tree_add(tree, pid);
+
+	if (!m) {
+		cmd_error("there is no process %d", (int)pid);
+		return NULL;
+	}
+	m->loose = true;
+	tree_look(tree, m);
+	while (m->remote && !remote_ready(m->remote)) {
+		poll(&pollfd, 1, -1);
+		tree_woken(tree);
+	}
+	if (!m->remote || !remote_failure(m->remote))
+		return m->remote ? m : NULL;
+	cmd_error("%s", remote_failure(m->remote));
+	return NULL;
+}
+
+static void watch_tree(struct watch *watch, struct tree *tree,
+		       const struct member *m)
+{
+	struct pollfd pollfd = { .fd = tree->remotes.wake, .events = POLLIN };
+	pid_t pid = m->pid;
+	int due;
+
+	do {
+		due = tree_tend(tree);
+		tick(watch);
+		poll(&pollfd, 1, due < 0 || due > TICK_MS ? TICK_MS : due);
+		tree_woken(tree);
+	} while (tree_find(tree, pid) && !interrupted);
+}
+
+static bool watch_process(struct watch *watch, pid_t pid)
+{
+	struct tree tree;
+	struct member *m;
+	int ret;
 
 	catch_signals();
-	remote = remote_start(&watch->collector, pid);
-	if (!remote)
+	ret = tree_open(&tree, &watch->collector);
+	if (ret) {
+		cmd_error("can't look at process %d: %s", (int)pid,
+			  strerror(-ret));
 		return false;
-	print_header(watch);
-	do {
-		ended = remote_ended(remote);
-		tick(watch);
-		if (!ended)
-			nanosleep(&pause, NULL);
-	} while (!ended && !interrupted);
-	remote_stop(remote);
+	}
+	m = begin_watch(&tree, pid);
+	if (m) {
+		print_header(watch);
+		watch_tree(watch, &tree, m);
+	}
+	tree_close(&tree);
+	if (!m)
+		return false;
 	collect_poll(&watch->collector, true);
 	fflush(watch->out);
 	print_summary(watch, NULL);
@@ -250,7 +294,7 @@ static int watch_session(struct watch *watch, char **argv, pid_t pid,
 	if (source)
 		snprintf(header->source, sizeof(header->source), "%s", source);
 	if (pid)
-		ret = watch_remote(watch, pid) ? EXIT_SUCCESS : EXIT_FAILURE;
+		ret = watch_process(watch, pid) ? EXIT_SUCCESS : EXIT_FAILURE;
 	else
 		ret = watch_command(watch, argv);
 	collect_close(&watch->collector);
