@@ -162,8 +162,17 @@ $O/tests/%: tests/unit/%.c $(LIB_ALL) $(DEV_A) | gen
 	$(CC) $(ALL_CFLAGS) -Itests $(ALL_LDFLAGS) -o $@ $< \
 		$(DEV_A) $(LIB_ALL) -lcmocka $(LIBS)
 
+# A program that is no C, for the tests of the command; without Go they say so.
+GO ?= go
+CLI_GO := $(if $(shell command -v $(GO)),$(patsubst \
+	tests/cli/%.go,$O/cli/%,$(wildcard tests/cli/*.go)))
+
+$O/cli/%: tests/cli/%.go
+	@mkdir -p $(@D)
+	GOCACHE=$(abspath $O)/cli/cache CGO_ENABLED=0 $(GO) build -o $@ $<
+
 .PHONY: tests
-tests: $(TESTS)
+tests: $(TESTS) $(CLI_GO)
 
 # A directory of tests/ with rules of its own has tests/NAME/NAME.mk, with a
 # target NAME-check that "make check" runs.

@@ -14,10 +14,10 @@ BUILD='gcc libc6-dev make clang bpftool libbpf-dev libelf-dev zlib1g-dev
 DEMO='sqlite3'
 # To test: unit tests, stacks of what hangs, the core in the kernel's clothes,
 # installed headers, man pages, format and static analysis; and for the torture
-# io_uring and other allocators; kernels in QEMU.
+# io_uring and other allocators; kernels in QEMU; Go for a program not in C.
 CHECK='libcmocka-dev gdb procps linux-headers-amd64 pkg-config man-db valgrind
 	clang-format clang-tidy cppcheck liburing-dev libjemalloc2 libmimalloc2.0
-	libtcmalloc-minimal4
+	libtcmalloc-minimal4 golang-go
 	qemu-system-x86 busybox-static cpio kmod xz-utils zstd dkms'
 # To build kernels for "make qemu-debug", which "make check" does without.
 DEBUG='bison flex bc'

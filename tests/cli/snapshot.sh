@@ -57,6 +57,22 @@ else
 	echo "skip snapshot of other users: not root"
 fi
 
+# No libc, and threads that the kernel alone knows of.
+if [ -x "$O/cli/goroutines" ]; then
+	"$O/cli/goroutines" 10 >/dev/null &
+	go=$!
+	sleep 0.5
+	try "$HMM" snapshot --json $go
+	check "Go: status 0" status_is 0
+	check "Go: its text" has out '"perms":"r-xp"' 'cli\/goroutines"'
+	sed -n '/"total"/,$p' "$TMP/out" >"$TMP/total"
+	check "Go: its heap" at_least "$TMP/total" anonymous 1000000
+	wait $go
+	check "Go: it goes on" [ $? = 0 ]
+else
+	echo "skip Go: no Go compiler was there"
+fi
+
 try "$HMM" snapshot $pid 1000-2000
 check "a range without mappings is empty" has out "total of 0 mappings"
 exec 9>&-

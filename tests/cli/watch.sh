@@ -50,7 +50,7 @@ check "PID with another source: what to do" has err "load hmm.ko"
 # watch_pid NAME PROGRAM: it takes no preloaded library, and need not
 watch_pid()
 {
-	"$2" 8 >"$TMP/printed" &
+	"$2" 12 >"$TMP/printed" &
 	pid=$!
 	sleep 0.1
 	try "$HMM" watch -o "$TMP/lines" $pid
@@ -58,7 +58,9 @@ watch_pid()
 	check "$1: its exit status" [ $? = 7 ]
 	check "$1: ends with it" status_is 0
 	check "$1: each unmapping is a line" \
-		sh -c '[ $(grep -cE "unmap +123400000000-123400100000 +1 MiB +[0-9.]+ [mun]?s  \[anonymous\]" '"$TMP/lines"') -ge 4 ]'
+		sh -c '[ $(grep -cE "unmap +123400000000-123400100000 +1 MiB +[0-9.]+ [mun]?s  " '"$TMP/lines"') -ge 4 ]'
+	check "$1: with what was there" grep -qE \
+		"unmap +123400000000-123400100000 .* \[anonymous\]" "$TMP/lines"
 	check "$1: what it is worth" has err "changes shown" "0 dropped" \
 		"source module"
 }
@@ -70,37 +72,46 @@ if ${CC-gcc} -static -O2 -D_GNU_SOURCE -o "$TMP/static" tests/cli/change.c \
 else
 	echo "skip PID, static: no static libc"
 fi
-if command -v go >/dev/null; then
-	cat >"$TMP/change.go" <<-END
-	package main
-
-	import (
-		"syscall"
-		"time"
-		"unsafe"
-	)
-
-	func main() {
-		for i := 0; i < 20; i++ {
-			m, _ := syscall.Mmap(-1, 0, 1<<20, 3, 0x22)
-			for j := range m {
-				m[j] = 1
-			}
-			time.Sleep(200 * time.Millisecond)
-			_ = unsafe.Pointer(&m[0])
-			syscall.Munmap(m)
-		}
-	}
-	END
-	if (cd "$TMP" && go build -o go-change change.go) 2>/dev/null; then
-		"$TMP/go-change" &
-		try "$HMM" watch -o "$TMP/lines" $!
-		check "PID, Go: unmapping is seen" grep -q "unmap .* 1 MiB " \
-			"$TMP/lines"
-	fi
+if [ -x "$O/cli/goroutines" ]; then
+	"$O/cli/goroutines" 8 >"$TMP/printed" &
+	pid=$!
+	sleep 0.1
+	try "$HMM" watch -o "$TMP/lines" $pid
+	wait $pid
+	check "PID, Go: its exit status" [ $? = 0 ]
+	check "PID, Go: its output" [ "$(cat "$TMP/printed")" = done ]
+	check "PID, Go: each unmapping is a line" \
+		sh -c '[ $(grep -c " unmap .* 1 MiB " '"$TMP/lines"') -ge 5 ]'
+	check "PID, Go: what it is worth" has err "0 dropped" "source module"
 else
-	echo "skip PID, Go: no Go"
+	echo "skip PID, Go: no Go compiler was there"
 fi
+
+# What it forks from now on; each is there for long enough to be found.
+sh -c "sleep 1; $change 4 & $change 4 & wait; exit 6" >/dev/null &
+pid=$!
+try "$HMM" watch -o "$TMP/lines" $pid
+wait $pid
+check "PID has children: its exit status" [ $? = 6 ]
+check "PID has children: they are watched" [ 2 = "$(awk \
+	'/unmap +123400000000/ { print $2 }' "$TMP/lines" | sort -u | wc -l)" ]
+
+# Left alone again.
+"$change" 16 >"$TMP/printed" &
+pid=$!
+"$HMM" watch -o "$TMP/lines" $pid 2>"$TMP/err" &
+hmm=$!
+i=0
+until grep -q "unmap *123400000000" "$TMP/lines" || [ $((i += 1)) = 200 ]; do
+	sleep 0.1
+done
+kill -INT $hmm
+wait $hmm
+check "PID, interrupted: status" [ $? = 0 ]
+check "PID, interrupted: the lines are there" \
+	grep -q "unmap *123400000000" "$TMP/lines"
+wait $pid
+check "PID, interrupted: it is not harmed" [ $? = 7 ]
 
 # Another program in the same process.
 sh -c "sleep 1; exec $change 4" >/dev/null &

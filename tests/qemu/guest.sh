@@ -82,8 +82,8 @@ run torture 200 env HMM_SOURCE=module "$torture/torture" -t 30 -i
 run snapshots 200 env HMM_SOURCE=module "$torture/snapshot" -n 50
 run torture-mutant 200 sh "$1/tests/qemu/broken.sh" env HMM_SOURCE=module \
 	MUTANT=unmap "$torture/torture-mutant" -t 8
-for command in run watch snapshot; do
-	run "hmm-$command" 200 sh -c \
+for command in run watch snapshot outside; do
+	run "hmm-$command" 300 sh -c \
 		"cd '$1' && O='$O' SOURCES=module sh tests/cli/$command.sh"
 done
 run device-memory 300 "$O/tests/device_memory"
