@@ -588,8 +588,9 @@ struct hmm_attach_opts {
  *
  * With @wait, whoever changes memory waits, before the first entry changes and
  * for HMM_RANGE_DEFAULT_TIMEOUT at most, until the mirrors' callbacks have
- * returned.  Not so what may not sleep, a process that dies, and what the
- * library's own threads do.  The one who waits may hold the kernel's mmap lock
+ * returned.  Not so what may not sleep, a process that dies, what the library's
+ * own threads do, and, unless the caller has CAP_SYS_ADMIN, anything but unmaps,
+ * moves and mprotect() by the changed process itself.  The one who waits may hold the kernel's mmap lock
  * of the changed process, so a callback that needs that lock (touches memory
  * of the same process that is not present, maps or unmaps, calls
  * process_vm_readv() on it) waits until time is up.  A mirror of another

@@ -325,9 +325,12 @@ struct hmm_dev_range {
  *  - if it must not block (the OOM killer's, for example);
  *  - if it serves to get memory at once, which the acknowledgement may take
  *    (reclaim; compaction by who needs the memory);
- *  - if it is made by neither thread of the address space itself (truncation
- *    by another process, migration or merging by the kernel) - unless the
- *    file's opener had CAP_SYS_ADMIN, because such a one may hold up others;
+ *  - unless a thread of the address space itself unmaps, moves or mprotect()s
+ *    memory, or the file's opener had CAP_SYS_ADMIN.  For any other change who
+ *    makes it may have locks that others want: the kernel, which migrates or
+ *    merges pages, another process that truncates a file, but also one's own
+ *    fsync() or madvise(), with a file system's transaction or the lock of a
+ *    file that others map;
  *  - while the file is late: once time was up for a change (shared.late counts
  *    that) none waits before every record there is has been acknowledged, or
  *    HMM_DEV_HOLD was turned off and on;

@@ -55,8 +55,19 @@ static bool holds(struct hmm_file *f)
 	       acker_lives(h);
 }
 
+/*
+ * Changes for which who makes them has no lock but its address space's own.
+ * For others, its own included, it may have those of a file that is written
+ * back, truncated or made huge pages of: a file system's transaction, which
+ * all who write to that wait for, and the list of all who map the file.
+ */
+static bool is_private(enum hmm_change_kind kind)
+{
+	return kind == HMM_CHANGE_UNMAP || kind == HMM_CHANGE_PROTECT;
+}
+
 /* Is the calling task, which makes a change, one that may be stopped? */
-static bool may_wait(const struct hmm_file *f)
+static bool may_wait(const struct hmm_file *f, enum hmm_change_kind kind)
 {
 	const struct mm_struct *mm = f->hmm->mm;
 
@@ -65,8 +76,8 @@ static bool may_wait(const struct hmm_file *f)
 	/* It is being torn down, which need not take long. */
 	if (!atomic_read(&mm->mm_users))
 		return false;
-	return f->privileged ||
-	       (current->mm == mm && !(current->flags & PF_KTHREAD));
+	return f->privileged || (is_private(kind) && current->mm == mm &&
+				 !(current->flags & PF_KTHREAD));
 }
 
 static bool let_go(struct hmm_file *f, u64 need)
@@ -112,7 +123,7 @@ static int hold_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 	long ret;
 	u64 need;
 
-	if (!update->blockable || !may_wait(f))
+	if (!update->blockable || !may_wait(f, update->kind))
 		return 0;
 	/* With ours in it, which was written before the callbacks. */
 	need = smp_load_acquire(&f->ring.shared->head);

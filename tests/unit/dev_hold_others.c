@@ -169,6 +169,14 @@ static void truncate_when_told(struct child *c, void *fd)
 	child_at(c, 2);
 }
 
+static void open_as_nobody(struct dev *d)
+{
+	assert_int_equal(seteuid(NOBODY), 0);
+	d->fd = dev_open_file();
+	assert_int_equal(seteuid(0), 0);
+	dev_map(d);
+}
+
 /* Who may stop everybody else might as well make them wait; nobody else may. */
 static void others_wait_for_root_only(void **state)
 {
@@ -177,10 +185,7 @@ static void others_wait_for_root_only(void **state)
 	int root, fd;
 
 	(void)state;
-	assert_int_equal(seteuid(NOBODY), 0);
-	unprivileged.fd = dev_open_file();
-	assert_int_equal(seteuid(0), 0);
-	dev_map(&unprivileged);
+	open_as_nobody(&unprivileged);
 	fd = memfd_create("test", MFD_CLOEXEC);
 	assert_true(fd >= 0);
 	for (root = 0; root < 2; root++) {
@@ -215,39 +220,83 @@ static void others_wait_for_root_only(void **state)
 	dev_close(&unprivileged);
 }
 
+static void truncate_file(void *fd)
+{
+	if (ftruncate(*(int *)fd, 0))
+		_exit(1);
+}
+
 /* Its own, like everybody's. */
 static void users_changes_wait_for_the_user(void **state)
 {
+	static void (*const ops[])(void *) = { unmap, protect };
 	struct dev unprivileged;
 	struct worker w;
 	uint64_t from;
+	unsigned int i;
 	char *p;
 
 	(void)state;
-	assert_int_equal(seteuid(NOBODY), 0);
-	unprivileged.fd = dev_open_file();
-	assert_int_equal(seteuid(0), 0);
-	dev_map(&unprivileged);
-	p = map_loose(1);
-	worker_start(&w, discard, p);
-	/* Not as who asks, but as who opened it. */
-	assert_int_equal(req(unprivileged.fd, HMM_DEV_HOLD,
-			     HMM_DEV_HOLD_DEFAULT + 1),
-			 -EPERM);
+	open_as_nobody(&unprivileged);
+	for (i = 0; i < 2; i++) {
+		p = map_loose(1);
+		worker_start(&w, ops[i], p);
+		/* Not as who asks, but as who opened it. */
+		assert_int_equal(req(unprivileged.fd, HMM_DEV_HOLD,
+				     HMM_DEV_HOLD_DEFAULT + 1),
+				 -EPERM);
+		assert_int_equal(req(unprivileged.fd, HMM_DEV_HOLD,
+				     HMM_DEV_HOLD_DEFAULT),
+				 0);
+		from = dev_head(&unprivileged);
+		set(&w.go);
+		/* A second may be too short to be seen waiting, on a busy machine. */
+		wait_for(dev_load(&unprivileged.shared->waiting) ||
+			 unprivileged.shared->late);
+		assert_int_equal(ack_all(&unprivileged), 0);
+		await(&w.done);
+		assert_true(dev_recorded(&unprivileged, from, p));
+		assert_int_equal(req(unprivileged.fd, HMM_DEV_HOLD, 0), 0);
+		worker_end(&w);
+		munmap(p, PAGE);
+	}
+	dev_close(&unprivileged);
+}
+
+/* Its own, too, but with locks of a file, or as if. */
+static void users_changes_with_others_locks_do_not(void **state)
+{
+	struct dev unprivileged;
+	struct worker w[2];
+	uint64_t from;
+	char *p[2];
+	int fd, i;
+
+	(void)state;
+	fd = memfd_create("test", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, PAGE), 0);
+	p[0] = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(p[0], MAP_FAILED);
+	*p[0] = 1;
+	p[1] = map_loose(1);
+	open_as_nobody(&unprivileged);
+	worker_start(&w[0], truncate_file, &fd);
+	worker_start(&w[1], discard, p[1]);
 	assert_int_equal(
 		req(unprivileged.fd, HMM_DEV_HOLD, HMM_DEV_HOLD_DEFAULT), 0);
-	from = dev_head(&unprivileged);
-	set(&w.go);
-	/* A second may be too short to be seen waiting, on a busy machine. */
-	wait_for(dev_load(&unprivileged.shared->waiting) ||
-		 unprivileged.shared->late);
-	assert_int_equal(ack_all(&unprivileged), 0);
-	await(&w.done);
-	assert_true(dev_recorded(&unprivileged, from, p));
+	for (i = 0; i < 2; i++) {
+		from = dev_head(&unprivileged);
+		set(&w[i].go);
+		await(&w[i].done);
+		did_not_wait(&unprivileged, from, p[i]);
+	}
 	assert_int_equal(req(unprivileged.fd, HMM_DEV_HOLD, 0), 0);
-	worker_end(&w);
+	worker_end(&w[0]);
+	worker_end(&w[1]);
 	dev_close(&unprivileged);
-	munmap(p, PAGE);
+	munmap(p[0], PAGE);
+	munmap(p[1], PAGE);
+	close(fd);
 }
 
 static void opener_decides_how_long(void **state)
@@ -283,12 +332,6 @@ static bool is_stuck(int selftest)
 
 	assert_int_equal(req(selftest, ST_SEEN, &seen), 0);
 	return seen.stuck;
-}
-
-static void truncate_file(void *fd)
-{
-	if (ftruncate(*(int *)fd, 0))
-		_exit(1);
 }
 
 /* It has no users any more, and is about to say so; files still map into it. */
@@ -414,6 +457,7 @@ int main(void)
 		HOLD_TEST(reclaim_never_waits),
 		HOLD_TEST(others_wait_for_root_only),
 		HOLD_TEST(users_changes_wait_for_the_user),
+		HOLD_TEST(users_changes_with_others_locks_do_not),
 		HOLD_TEST(opener_decides_how_long),
 		HOLD_TEST(what_is_torn_down_never_waits),
 		HOLD_TEST(who_must_not_block_never_waits),
