@@ -71,6 +71,22 @@ static int fault_one(struct mm_struct *mm, struct vm_area_struct *vma,
 }
 
 /*
+ * A fault may have found somebody else at the entry, and done nothing.  What is
+ * still not there the core sees; what may be written it takes our word for.
+ */
+static int check_writable(struct mm_struct *mm, unsigned long start,
+			  unsigned long end)
+{
+	u64 cpu[HMM_WALKER_PAGES];
+	unsigned long i;
+	int ret = hmm_walker_read(mm, start, end, cpu);
+
+	for (i = 0; i < (end - start) >> PAGE_SHIFT && !ret; i++)
+		ret = cpu[i] & HMM_WALKER_WRITE ? 0 : -EBUSY;
+	return ret;
+}
+
+/*
  * Not by the kernel's hmm_range_fault(), which goes on until it has the page.
  * Some never come: what is registered with a userfaultfd that is being closed
  * comes once that has the mmap lock for write, which is held here.
@@ -94,7 +110,7 @@ int hmm_walker_fault(struct mm_struct *mm, unsigned long start,
 		ret = fatal_signal_pending(current)
 			      ? -EINTR
 			      : fault_one(mm, vma, addr, flags);
-	return ret;
+	return !ret && write ? check_writable(mm, start, end) : ret;
 }
 
 int hmm_walker_bring(struct mm_struct *mm, unsigned long addr, bool write)
