@@ -169,16 +169,17 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma);
 /* A CPU page table entry as the core sees it, one a page. */
 #define HMM_CPU_PRESENT (1ull << 0)
 #define HMM_CPU_WRITE (1ull << 1)   /* known to be writable */
-#define HMM_CPU_DEVICE (1ull << 2)  /* device private memory */
+#define HMM_CPU_DEVICE (1ull << 2)  /* instead: private memory of a device */
 #define HMM_CPU_ERROR (1ull << 3)   /* poisoned, or a guard */
 #define HMM_CPU_FAULTED (1ull << 4) /* the core's: write-faulted */
 #define HMM_CPU_PFN_SHIFT 8
 
 /*
- * Read the entries of [start, end), all inside vma.  A host may add flags of
- * its own to the vma's: what it learnt about these entries.  0 or -errno.
+ * Read the entries of [start, end), all inside vma, as the one whose range it
+ * is may see them.  A host may add flags of its own to the vma's: what it learnt
+ * about these entries.  0 or -errno.
  */
-int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
+int hmm_host_read(const struct hmm_range *range, struct hmm_vma *vma,
 		  unsigned long start, unsigned long end, uint64_t *cpu);
 
 /*

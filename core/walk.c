@@ -54,15 +54,14 @@ static enum need need_fault(const struct hmm_walk *walk, unsigned long addr)
 	if (!walk->fault || !(req & range->flags[HMM_PFN_VALID]))
 		return NEED_NOTHING;
 	write = req & range->flags[HMM_PFN_WRITE];
-	if (cpu & HMM_CPU_DEVICE)
-		return !(req & range->flags[HMM_PFN_DEVICE_PRIVATE])
-			       ? NEED_NOTHING
-		       : write ? NEED_WRITE
-			       : NEED_READ;
-	if (!(cpu & HMM_CPU_PRESENT))
+	if (!(cpu & (HMM_CPU_PRESENT | HMM_CPU_DEVICE)))
 		return write ? NEED_WRITE : NEED_READ;
 	if (write && !(cpu & (HMM_CPU_WRITE | HMM_CPU_FAULTED)))
 		return NEED_WRITE;
+	/* A device can use its own memory, unless it wants it to be moved. */
+	if ((cpu & HMM_CPU_DEVICE) &&
+	    (req & range->flags[HMM_PFN_DEVICE_PRIVATE]))
+		return write ? NEED_WRITE : NEED_READ;
 	return NEED_NOTHING;
 }
 
@@ -102,7 +101,7 @@ static int fault_run(struct hmm_walk *walk, const struct hmm_vma *vma,
 	/* After a write fault the host need not find out what may be written. */
 	if (write)
 		known.flags &= ~HMM_VMA_WRITE;
-	ret = hmm_host_read(walk->mm, &known, start, end,
+	ret = hmm_host_read(walk->range, &known, start, end,
 			    entry_of(walk, start));
 	if (ret)
 		return ret;
@@ -137,7 +136,8 @@ static int walk_vma(struct hmm_walk *walk, struct hmm_vma *vma,
 	ret = hmm_host_cover(walk->range->hmm, start, end);
 	if (ret)
 		return ret;
-	ret = hmm_host_read(walk->mm, vma, start, end, entry_of(walk, start));
+	ret = hmm_host_read(walk->range, vma, start, end,
+			    entry_of(walk, start));
 	if (ret || !walk->fault)
 		return ret;
 	for (addr = start; addr < end; addr = run) {

@@ -129,7 +129,8 @@ struct vm_area_struct;
  * @HMM_PFN_VALID: the entry holds a pfn, the page may be read
  * @HMM_PFN_WRITE: the page may be written.  Never set unless that is known; an
  *	entry without it may still turn out writable when a write is requested
- * @HMM_PFN_DEVICE_PRIVATE: the pfn is device memory that the CPU can't reach
+ * @HMM_PFN_DEVICE_PRIVATE: the pfn is device memory that the CPU can't reach.
+ *	As a request: such a page is to be moved to where the CPU can
  * @HMM_PFN_FLAG_MAX: number of flags
  */
 enum hmm_pfn_flag_e {
@@ -300,12 +301,17 @@ struct hmm_interval {
  * @pfn_flags_mask: which bits of pfns[i] are taken as requests
  * @pfn_shift: an entry is (pfn << pfn_shift) | flags
  * @page_shift: log2 of the bytes per entry; 0 means the system's page size
+ * @dev_private_owner: only in the kernel: whose private memory entries may
+ *	be of, as struct dev_pagemap names him; NULL: nobody's.  A page in anyone
+ *	else's is not there to this range, and a fault moves it out
  *
  * What is asked for entry i is (pfns[i] & pfn_flags_mask) | default_flags:
  * nothing without the VALID flag; a readable page with it; a writable one with
- * WRITE on top.  Set every field but @hmm, @start and @end before registering;
- * change requests whenever no call on the range runs.  One range serves one
- * thread at a time.
+ * WRITE on top.  The owner's private pages will do as they are; they are moved
+ * out only with the DEVICE_PRIVATE flag, or to become writable.
+ *
+ * Set every field but @hmm, @start and @end before registering; change requests
+ * whenever no call on the range runs.  One range serves one thread at a time.
  *
  * On success every entry has been written; on an error none has, so that the
  * requests are still there.  Compare an entry with the three values first,
@@ -326,6 +332,9 @@ struct hmm_range {
 	const uint64_t *values;
 	uint64_t default_flags;
 	uint64_t pfn_flags_mask;
+#ifdef __KERNEL__
+	void *dev_private_owner;
+#endif
 	/* private: where the source counts, if registered; the count while valid */
 	const uint64_t *started;
 	uint64_t seq;

@@ -14,9 +14,10 @@
 #include <linux/mmu_notifier.h>
 #include <linux/sched/signal.h>
 
+#include "compat/memremap.h"
 #include "walker.h"
 
-static u64 to_cpu(unsigned long pfn)
+static u64 to_cpu(unsigned long pfn, const void *owner)
 {
 	u64 cpu;
 
@@ -25,12 +26,14 @@ static u64 to_cpu(unsigned long pfn)
 	if (!(pfn & HMM_PFN_VALID))
 		return 0;
 	cpu = (u64)(pfn & ~HMM_PFN_FLAGS) << HMM_WALKER_PFN_SHIFT;
-	cpu |= HMM_WALKER_PRESENT;
+	cpu |= owner && hmm_compat_is_private(pfn & ~HMM_PFN_FLAGS, owner)
+		       ? HMM_WALKER_DEVICE
+		       : HMM_WALKER_PRESENT;
 	return pfn & HMM_PFN_WRITE ? cpu | HMM_WALKER_WRITE : cpu;
 }
 
 int hmm_walker_read(struct mm_struct *mm, unsigned long start,
-		    unsigned long end, u64 *cpu)
+		    unsigned long end, void *owner, u64 *cpu)
 {
 	struct mmu_interval_notifier notifier = { .mm = mm };
 	unsigned long pfns[HMM_WALKER_PAGES];
@@ -39,6 +42,7 @@ int hmm_walker_read(struct mm_struct *mm, unsigned long start,
 		.start = start,
 		.end = end,
 		.hmm_pfns = pfns,
+		.dev_private_owner = owner,
 	};
 	unsigned long i, n = (end - start) >> PAGE_SHIFT;
 	int ret;
@@ -48,7 +52,7 @@ int hmm_walker_read(struct mm_struct *mm, unsigned long start,
 		pfns[i] = 0;
 	ret = hmm_range_fault(&range);
 	for (i = 0; i < n && !ret; i++)
-		cpu[i] = to_cpu(pfns[i]);
+		cpu[i] = to_cpu(pfns[i], owner);
 	return ret;
 }
 
@@ -79,7 +83,7 @@ static int check_writable(struct mm_struct *mm, unsigned long start,
 {
 	u64 cpu[HMM_WALKER_PAGES];
 	unsigned long i;
-	int ret = hmm_walker_read(mm, start, end, cpu);
+	int ret = hmm_walker_read(mm, start, end, NULL, cpu);
 
 	for (i = 0; i < (end - start) >> PAGE_SHIFT && !ret; i++)
 		ret = cpu[i] & HMM_WALKER_WRITE ? 0 : -EBUSY;

@@ -33,7 +33,7 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 	return 0;
 }
 
-int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
+int hmm_host_read(const struct hmm_range *range, struct hmm_vma *vma,
 		  unsigned long start, unsigned long end, uint64_t *cpu)
 {
 	unsigned long addr, stop;
@@ -41,11 +41,13 @@ int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
 
 	static_assert(HMM_WALKER_PRESENT == HMM_CPU_PRESENT &&
 		      HMM_WALKER_WRITE == HMM_CPU_WRITE &&
+		      HMM_WALKER_DEVICE == HMM_CPU_DEVICE &&
 		      HMM_WALKER_ERROR == HMM_CPU_ERROR &&
 		      HMM_WALKER_PFN_SHIFT == HMM_CPU_PFN_SHIFT);
 	for (addr = start; addr < end; addr = stop) {
 		stop = min(end, addr + CHUNK);
-		ret = hmm_walker_read(mm, addr, stop, cpu);
+		ret = hmm_walker_read(range->hmm->mm, addr, stop,
+				      range->dev_private_owner, cpu);
 		if (ret)
 			return ret;
 		cpu += (stop - addr) >> PAGE_SHIFT;

@@ -13,6 +13,7 @@ struct mm_struct;
 /* The core's HMM_CPU_*, which vma.c checks. */
 #define HMM_WALKER_PRESENT (1ull << 0)
 #define HMM_WALKER_WRITE (1ull << 1)
+#define HMM_WALKER_DEVICE (1ull << 2)
 #define HMM_WALKER_ERROR (1ull << 3)
 #define HMM_WALKER_PFN_SHIFT 8
 
@@ -22,16 +23,17 @@ struct mm_struct;
  * @start: first byte, page aligned
  * @end: last byte, exclusive; at most HMM_WALKER_PAGES, all in one vma that may
  *	be read
+ * @owner: whose private device memory is to be seen, see struct hmm_range
  * @cpu: filled on success, one entry a page
  *
  * Context: mmap lock held for read; may sleep, for a migration to end.
  * Return: 0 or -errno.
  */
 int hmm_walker_read(struct mm_struct *mm, unsigned long start,
-		    unsigned long end, u64 *cpu);
+		    unsigned long end, void *owner, u64 *cpu);
 
 /**
- * hmm_walker_fault() - fault pages in
+ * hmm_walker_fault() - fault pages in, out of any device's private memory
  * @mm: the address space
  * @start: as for hmm_walker_read()
  * @end: likewise

@@ -220,9 +220,10 @@ static bool convert(struct mm_struct *mm, const struct hmm_vma *vma,
 	return w.known && (all & HMM_CPU_WRITE);
 }
 
-int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
+int hmm_host_read(const struct hmm_range *range, struct hmm_vma *vma,
 		  unsigned long start, unsigned long end, uint64_t *cpu)
 {
+	struct mm_struct *mm = range->hmm->mm;
 	bool owned = !(vma->flags & HMM_VMA_SHARED);
 	unsigned long stop;
 	int ret;

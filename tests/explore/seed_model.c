@@ -241,7 +241,7 @@ static long walk(struct hmm_range *range, bool fault)
 
 	hmm_host_vma(mm, range->start, &vma);
 	for (addr = range->start; addr < range->end; addr += PAGE_SIZE) {
-		ret = hmm_host_read(mm, &vma, addr, addr + PAGE_SIZE, &cpu);
+		ret = hmm_host_read(range, &vma, addr, addr + PAGE_SIZE, &cpu);
 		if (ret)
 			return ret;
 		if (fault && !(cpu & HMM_CPU_PRESENT)) {

@@ -221,12 +221,12 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 	return 0;
 }
 
-int hmm_host_read(struct mm_struct *mm, struct hmm_vma *vma,
+int hmm_host_read(const struct hmm_range *range, struct hmm_vma *vma,
 		  unsigned long start, unsigned long end, uint64_t *cpu)
 {
 	(void)vma;
 	may_sleep("hmm_host_read");
-	mmap_assert_locked(mm);
+	mmap_assert_locked(range->hmm->mm);
 	if (sched_choose(2, "reading the page table fails"))
 		return -ENOMEM;
 	for (; start < end; start += PAGE_SIZE) {
