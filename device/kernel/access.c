@@ -36,7 +36,8 @@ static int access_page(struct dmirror *dm, unsigned long addr, void *buffer,
 		return -ENOENT;
 	}
 	/* No reference: while it is in the table the page stays what it is. */
-	mapped = kmap_local_page(pfn_to_page(entry >> PTE_PFN_SHIFT));
+	mapped = kmap_local_page(
+		dm_memory_bytes(dm->device->memory, entry >> PTE_PFN_SHIFT));
 	if (want == DM_WRITE)
 		memcpy(mapped, buffer, PAGE_SIZE);
 	else

@@ -107,14 +107,16 @@ int dm_migrate_to_system(struct dmirror *dm, struct dmirror_cmd *cmd);
 int dm_check_exclusive(struct dmirror *dm, struct dmirror_cmd *cmd);
 /* Move what anyone has in the device's memory to the system's.  -EBUSY. */
 int dm_evict(struct dm_memory *memory);
+/* Move the page that the CPU wants out of private memory. */
+vm_fault_t dm_migrate_to_ram(struct vm_fault *vmf);
 
-/* ---- memory.c: memory that the CPU can reach and does not know ----------- */
+/* ---- memory.c: memory of the device's own ------------------------------- */
 
 #define DM_MEMORY_PAGES ((64ul << 20) >> PAGE_SHIFT)
 
 /*
- * What hidden RAM at start, DM_MEMORY_PAGES of it, can be given to processes
- * by.  ERR_PTR(); the log says why.
+ * DM_MEMORY_PAGES to give to processes: of hidden RAM at start; private, if that
+ * is 0.  ERR_PTR(); the log says why, unless the kernel just has no such memory.
  */
 struct dm_memory *dm_memory_create(const char *name, unsigned long long start);
 /* Nobody has a page any more: each holds a reference to the module. */
@@ -123,5 +125,10 @@ void dm_memory_destroy(struct dm_memory *memory);
 struct page *dm_memory_alloc(struct dm_memory *memory);
 unsigned long dm_memory_start(const struct dm_memory *memory);
 bool dm_memory_has(const struct dm_memory *memory, unsigned long pfn);
+bool dm_memory_is_private(const struct dm_memory *memory);
+/* Whose it is, of a page in use. */
+struct dm_memory *dm_memory_of(const struct page *page);
+/* The page with the bytes of a page, which may not be in this memory at all. */
+struct page *dm_memory_bytes(const struct dm_memory *memory, unsigned long pfn);
 
 #endif

@@ -97,6 +97,7 @@ static int get(struct dmirror *dm, unsigned long start, unsigned long end,
 		.values = dm_values,
 		.pfn_shift = PTE_PFN_SHIFT,
 		.default_flags = request,
+		.dev_private_owner = dm->device->memory,
 	};
 	int retries = DM_RETRIES;
 	long ret;

@@ -5,9 +5,10 @@
  * /dev/hmm_dmirror0 and the others understand the requests of the device that
  * the kernel's own self-test of HMM drives.  An open file is a device page
  * table of the opener's memory; READ and WRITE go through it, faulting in what
- * it lacks.  0 and 1 have no memory of their own, and say -EOPNOTSUPP to what
- * wants it.  2 and 3 have, and are there if the module is told where it is.
- * EXCLUSIVE is -EOPNOTSUPP where the kernel exports no way to it.
+ * it lacks.  0 and 1 have private memory if the kernel knows such, and else say
+ * -EOPNOTSUPP to what wants it.  2 and 3 have coherent memory, and are there if
+ * the module is told where it is.  EXCLUSIVE is -EOPNOTSUPP where the kernel
+ * exports no way to it.
  */
 #include <linux/fs.h>
 #include <linux/module.h>
@@ -169,20 +170,18 @@ static struct dm_device devices[] = {
 	DEVICE(3),
 };
 
-/* The memory at start, if there is any, becomes the device's. */
+/* Without private memory a device still mirrors. */
 static int add(struct dm_device *device, unsigned long long start)
 {
-	struct dm_memory *memory = NULL;
+	struct dm_memory *memory = dm_memory_create(device->misc.name, start);
 	int ret;
 
-	if (start)
-		memory = dm_memory_create(device->misc.name, start);
-	if (IS_ERR(memory))
+	if (IS_ERR(memory) && start)
 		return PTR_ERR(memory);
-	device->memory = memory;
+	device->memory = IS_ERR(memory) ? NULL : memory;
 	ret = misc_register(&device->misc);
 	if (ret)
-		dm_memory_destroy(memory);
+		dm_memory_destroy(device->memory);
 	return ret;
 }
 

@@ -39,32 +39,37 @@ static struct page *system_alloc(void)
 }
 
 /*
- * Copy each page that can be moved to one of the device's memory, or of the
- * system's (NULL).  Where there is none yet, the device gets an empty one.
+ * Copy each page that can be moved to one of the device's memory, or from there
+ * to one of the system's.  Where there is none yet, the device gets an empty
+ * one.  How many found no room.
  */
-static void copy_pages(struct moves *moves, unsigned long n,
-		       struct dm_memory *device)
+static unsigned long copy_pages(const unsigned long *src, unsigned long *dst,
+				unsigned long n, struct dm_memory *memory,
+				bool to_device)
 {
-	struct page *from, *to;
-	unsigned long i;
+	struct page *from, *to, *bytes;
+	unsigned long i, lacking = 0;
 
 	for (i = 0; i < n; i++) {
-		from = migrate_pfn_to_page(moves->src[i]);
-		moves->dst[i] = 0;
-		if (!(moves->src[i] & MIGRATE_PFN_MIGRATE) ||
-		    (!from && !device))
+		from = migrate_pfn_to_page(src[i]);
+		dst[i] = 0;
+		if (!(src[i] & MIGRATE_PFN_MIGRATE) || (!from && !to_device))
 			continue;
-		to = device ? dm_memory_alloc(device) : system_alloc();
+		to = to_device ? dm_memory_alloc(memory) : system_alloc();
 		if (!to) {
-			moves->lacking++;
+			lacking++;
 			continue;
 		}
+		bytes = dm_memory_bytes(memory, page_to_pfn(to));
 		if (from)
-			copy_highpage(to, from);
+			copy_highpage(bytes,
+				      dm_memory_bytes(memory,
+						      page_to_pfn(from)));
 		else
-			clear_highpage(to);
-		moves->dst[i] = migrate_pfn(page_to_pfn(to));
+			clear_highpage(bytes);
+		dst[i] = migrate_pfn(page_to_pfn(to));
 	}
+	return lacking;
 }
 
 static unsigned long moved(const struct moves *moves, unsigned long n)
@@ -81,14 +86,17 @@ static int migrate_part(struct dmirror *dm, struct moves *moves,
 			unsigned long start, unsigned long *end, bool to_device)
 {
 	struct vm_area_struct *vma = find_vma(dm->mm, start);
+	struct dm_memory *memory = dm->device->memory;
 	struct migrate_vma args = {
 		.vma = vma,
 		.src = moves->src,
 		.dst = moves->dst,
 		.start = start,
-		.pgmap_owner = dm->device->memory,
+		.pgmap_owner = memory,
 		.flags = to_device ? MIGRATE_VMA_SELECT_SYSTEM
-				   : MIGRATE_VMA_SELECT_DEVICE_COHERENT,
+			 : dm_memory_is_private(memory)
+				 ? MIGRATE_VMA_SELECT_DEVICE_PRIVATE
+				 : MIGRATE_VMA_SELECT_DEVICE_COHERENT,
 	};
 	int ret;
 
@@ -98,7 +106,8 @@ static int migrate_part(struct dmirror *dm, struct moves *moves,
 	ret = migrate_vma_setup(&args);
 	if (ret)
 		return ret;
-	copy_pages(moves, args.npages, to_device ? dm->device->memory : NULL);
+	moves->lacking += copy_pages(moves->src, moves->dst, args.npages,
+				     memory, to_device);
 	migrate_vma_pages(&args);
 	ret = moved(moves, args.npages);
 	migrate_vma_finalize(&args);
@@ -160,10 +169,36 @@ int dm_migrate_to_system(struct dmirror *dm, struct dmirror_cmd *cmd)
 	return migrate(dm, cmd, false);
 }
 
-static void evict(struct moves *moves, unsigned long pfn, unsigned long n)
+/* mmap lock held by the kernel; it has the page locked, with a reference. */
+vm_fault_t dm_migrate_to_ram(struct vm_fault *vmf)
+{
+	struct dm_memory *memory = dm_memory_of(vmf->page);
+	unsigned long src = 0, dst = 0, lacking;
+	struct migrate_vma args = {
+		.vma = vmf->vma,
+		.src = &src,
+		.dst = &dst,
+		.start = vmf->address,
+		.end = vmf->address + PAGE_SIZE,
+		.pgmap_owner = memory,
+		.flags = MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
+		.fault_page = vmf->page,
+	};
+
+	if (migrate_vma_setup(&args))
+		return VM_FAULT_SIGBUS;
+	lacking = copy_pages(&src, &dst, 1, memory, false);
+	migrate_vma_pages(&args);
+	migrate_vma_finalize(&args);
+	/* What could not be moved just then the CPU will ask for again. */
+	return lacking ? VM_FAULT_OOM : 0;
+}
+
+static void evict(struct moves *moves, struct dm_memory *memory,
+		  unsigned long pfn, unsigned long n)
 {
 	migrate_device_range(moves->src, pfn, n);
-	copy_pages(moves, n, NULL);
+	copy_pages(moves->src, moves->dst, n, memory, false);
 	migrate_device_pages(moves->src, moves->dst, n);
 	migrate_device_finalize(moves->src, moves->dst, n);
 }
@@ -191,7 +226,7 @@ int dm_evict(struct dm_memory *memory)
 	start = dm_memory_start(memory);
 	for (tries = DM_TRIES; tries && ret; tries--) {
 		for (i = 0; i < DM_MEMORY_PAGES; i += DM_CHUNK) {
-			evict(moves, start + i, DM_CHUNK);
+			evict(moves, memory, start + i, DM_CHUNK);
 			cond_resched();
 		}
 		ret = in_use(start, DM_MEMORY_PAGES) ? -EBUSY : 0;

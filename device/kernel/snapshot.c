@@ -16,6 +16,7 @@
 #define PROT_SEEN_WRITE 0x02
 #define PROT_SEEN_PMD 0x04
 #define PROT_SEEN_ZERO 0x10
+#define PROT_SEEN_PRIVATE_LOCAL 0x20
 #define PROT_SEEN_COHERENT_LOCAL 0x40
 #define PROT_SEEN_COHERENT_REMOTE 0x50
 
@@ -47,6 +48,8 @@ static u8 prot_seen(const struct dmirror *dm, u64 entry)
 		return PROT_SEEN_ERROR;
 	if (!(entry & PTE_VALID))
 		return PROT_SEEN_NONE;
+	if (entry & PTE_DEVICE)
+		return prot | PROT_SEEN_PRIVATE_LOCAL;
 	if (is_zero_pfn(pfn))
 		return prot | PROT_SEEN_ZERO;
 	if (dm_memory_has(dm->device->memory, pfn))

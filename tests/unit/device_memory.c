@@ -2,6 +2,10 @@
 /*
  * device_memory.c - hmm_dmirror.ko's own memory: no page and no write is lost
  *
+ * Devices 0 and 1 have private memory, where the kernel has such, 2 and 3 have
+ * coherent memory.  Most of it is the same for both, and what the CPU does with a
+ * page is not: it uses a coherent one as any other, and takes a private one back.
+ *
  * A page in use holds a reference to the module, so lsmod's count, less the
  * open files, is that of the pages.
  *
@@ -31,13 +35,17 @@ struct cmd {
 #define RELEASE _IOWR('H', 7, struct cmd)
 
 #define SEEN_NONE 0x00
+#define SEEN_READ 0x01
 #define SEEN_WRITE 0x02
+#define SEEN_PRIVATE 0x20
 #define SEEN_LOCAL 0x42
 #define SEEN_REMOTE 0x52
 
 #define MEMORY_PAGES 16384ul /* that a device has */
 #define SOME 256ul
 
+/* The first of the two devices. */
+static enum { PRIVATE = 0, COHERENT = 2 } kind;
 static int device[2] = { -1, -1 };
 static char *scratch;
 
@@ -101,14 +109,17 @@ static void fill(char *p, size_t pages, unsigned long salt)
 		*(unsigned long *)(p + i * PAGE) = i * 7919 + salt;
 }
 
-static void assert_filled(const char *p, size_t pages, unsigned long salt)
+static bool is_filled(const char *p, size_t pages, unsigned long salt)
 {
 	size_t i;
 
 	for (i = 0; i < pages; i++)
-		assert_int_equal(*(unsigned long *)(p + i * PAGE),
-				 i * 7919 + salt);
+		if (*(unsigned long *)(p + i * PAGE) != i * 7919 + salt)
+			return false;
+	return true;
 }
+
+#define assert_filled(p, pages, salt) assert_true(is_filled(p, pages, salt))
 
 static char *filled(size_t pages, unsigned long salt)
 {
@@ -123,7 +134,7 @@ static int open_device(int n)
 {
 	char name[] = "/dev/hmm_dmirror0";
 
-	name[sizeof(name) - 2] += (char)n;
+	name[sizeof(name) - 2] += (char)(kind + n);
 	return open(name, O_RDWR | O_CLOEXEC);
 }
 
@@ -133,14 +144,27 @@ static void close_device(int n)
 	device[n] = -1;
 }
 
-static int setup(void **state)
+static int setup(void)
 {
-	(void)state;
 	watchdog(30);
-	device[0] = open_device(2);
-	device[1] = open_device(3);
+	device[0] = open_device(0);
+	device[1] = open_device(1);
 	scratch = malloc(SOME * PAGE);
 	return 0;
+}
+
+static int setup_private(void **state)
+{
+	(void)state;
+	kind = PRIVATE;
+	return setup();
+}
+
+static int setup_coherent(void **state)
+{
+	(void)state;
+	kind = COHERENT;
+	return setup();
 }
 
 static int teardown(void **state)
@@ -155,11 +179,20 @@ static int teardown(void **state)
 	return 0;
 }
 
+static bool has_memory(void)
+{
+	return request(device[0], RELEASE, NULL, NULL, 1, NULL) != -EOPNOTSUPP;
+}
+
 static void need_memory(void)
 {
-	if (device[1] >= 0)
+	if (device[1] >= 0 && has_memory())
 		return;
-	print_message("skip: no hmm_dmirror.ko with hidden memory\n");
+	if (device[1] < 0)
+		print_message("skip: no hmm_dmirror.ko%s\n",
+			      kind == COHERENT ? " with hidden memory" : "");
+	else
+		print_message("skip: no private device memory\n");
 	skip();
 }
 
@@ -224,28 +257,39 @@ static void holes_stay_holes(void **state)
 	memset(scratch, 1, PAGE);
 	move(device[0], TO_DEVICE, p, 1);
 	assert_int_equal(*(long *)scratch, 0);
-	assert_int_equal(*(long *)p, 0);
 	assert_in_use(1);
+	assert_int_equal(*(long *)p, 0);
 	munmap(p, SOME * PAGE);
 	assert_in_use(0);
 }
 
+static void does_without(void **state)
+{
+	char *p;
+
+	(void)state;
+	if (device[0] < 0 || has_memory()) {
+		print_message("skip: no device without memory\n");
+		skip();
+	}
+	p = filled(1, 1);
+	assert_int_equal(request(device[0], TO_DEVICE, p, scratch, 1, NULL),
+			 -EOPNOTSUPP);
+	assert_int_equal(request(device[0], TO_SYSTEM, p, scratch, 1, NULL),
+			 -EOPNOTSUPP);
+	move(device[0], DEVICE_READ, p, 1);
+	assert_filled(scratch, 1, 1);
+	munmap(p, PAGE);
+}
+
 static void refuses(void **state)
 {
-	int none = open_device(0);
 	uint64_t done;
 	char *p;
 
 	(void)state;
 	need_memory();
 	p = filled(SOME, 1);
-	assert_int_equal(request(none, TO_DEVICE, p, scratch, 1, NULL),
-			 -EOPNOTSUPP);
-	assert_int_equal(request(none, TO_SYSTEM, p, scratch, 1, NULL),
-			 -EOPNOTSUPP);
-	assert_int_equal(request(none, RELEASE, p, scratch, 1, NULL),
-			 -EOPNOTSUPP);
-	close(none);
 	assert_int_equal(request(device[0], TO_DEVICE, p + 1, scratch, 1, NULL),
 			 -EINVAL);
 	assert_int_equal(request(device[0], TO_DEVICE, p, NULL, 1, NULL),
@@ -261,6 +305,247 @@ static void refuses(void **state)
 	assert_in_use(0);
 }
 
+/* ---- Private memory, and who wants what is in it ------------------------- */
+
+static int ignore(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	(void)mirror;
+	(void)update;
+	return 0;
+}
+
+static uint64_t pagemap(const void *p)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	assert_int_equal(pread(fd, &entry, 8, (off_t)((uintptr_t)p / PAGE * 8)),
+			 8);
+	close(fd);
+	return entry;
+}
+
+static void the_cpu_takes_it_back(void **state)
+{
+	int pipes[2];
+	char *p;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 1);
+	move(device[0], TO_DEVICE, p, SOME);
+	assert_filled(scratch, SOME, 1);
+	assert_int_equal(seen(device[0], p), SEEN_PRIVATE | SEEN_WRITE);
+	assert_int_equal(pagemap(p) >> 63, 0);
+
+	/* The device itself uses it where it is. */
+	fill(scratch, SOME, 2);
+	move(device[0], DEVICE_WRITE, p, SOME);
+	assert_in_use(SOME);
+
+	/* One page for one access, be it the kernel's. */
+	assert_filled(p, 1, 2);
+	assert_in_use(SOME - 1);
+	assert_int_equal(seen(device[0], p), SEEN_WRITE);
+	assert_int_equal(pagemap(p) >> 63, 1);
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(write(pipes[1], p + PAGE, PAGE), PAGE);
+	assert_int_equal(read(pipes[0], p + 2 * PAGE, PAGE), PAGE);
+	close(pipes[0]);
+	close(pipes[1]);
+	assert_in_use(SOME - 3);
+	assert_memory_equal(p + PAGE, p + 2 * PAGE, PAGE);
+	fill(p, SOME, 3);
+	assert_in_use(0);
+	move(device[0], DEVICE_READ, p, SOME);
+	assert_filled(scratch, SOME, 3);
+	munmap(p, SOME * PAGE);
+}
+
+static void another_device_takes_it_back(void **state)
+{
+	uint64_t done;
+	char *p;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 1);
+	move(device[0], TO_DEVICE, p, SOME);
+	assert_int_equal(seen(device[1], p), SEEN_NONE);
+	assert_int_equal(request(device[1], TO_DEVICE, p, scratch, SOME, NULL),
+			 -ENOENT);
+	assert_int_equal(request(device[1], TO_SYSTEM, p, NULL, SOME, &done),
+			 0);
+	assert_int_equal(done, 0);
+	assert_in_use(SOME);
+
+	fill(scratch, SOME, 2);
+	move(device[1], DEVICE_WRITE, p, SOME / 2);
+	assert_in_use(SOME - SOME / 2);
+	move(device[1], DEVICE_READ, p, SOME);
+	assert_in_use(0);
+	assert_filled(p, SOME / 2, 2);
+	munmap(p, SOME * PAGE);
+}
+
+/* Who is not the owner, /dev/hmm for one, finds nothing there. */
+static void not_there_for_others(void **state)
+{
+	uint64_t pfns[SOME];
+	struct hmm_range range;
+	struct hmm_mirror mirror = {
+		.ops =
+			&(const struct hmm_mirror_ops){
+				.sync_cpu_device_pagetables = ignore },
+	};
+	struct mm_struct *mm;
+	size_t i;
+	char *p;
+
+	(void)state;
+	need_memory();
+	mm = attach();
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&mirror, mm), 0);
+	mmap_write_unlock(mm);
+	p = filled(SOME, 1);
+	range_start(&range, mm, p, SOME, pfns, DEV_VALID | DEV_WRITE);
+	assert_int_equal(range_fault_until_valid(&range, mm), SOME);
+	move(device[0], TO_DEVICE, p, SOME);
+	assert_false(range_valid_soon(&range));
+	assert_int_equal(range_snapshot(&range, mm), SOME);
+	for (i = 0; i < SOME; i++)
+		assert_int_equal(pfns[i], DEV_NONE);
+	assert_in_use(SOME);
+
+	/* Requests, for that matter, were read from what it had found. */
+	assert_int_equal(range_fault_until_valid(&range, mm), SOME);
+	for (i = 0; i < SOME; i++) {
+		assert_int_equal(pfns[i] &
+					 (DEV_VALID | DEV_WRITE | DEV_PRIVATE),
+				 DEV_VALID | DEV_WRITE);
+		assert_int_equal(hmm_pfn_to_pfn(&range, pfns[i]),
+				 pagemap(p + i * PAGE) << 9 >> 9);
+	}
+	assert_in_use(0);
+	assert_filled(p, SOME, 1);
+	hmm_range_unregister(&range);
+	assert_int_equal(hmm_mirror_unregister(&mirror), 0);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	munmap(p, SOME * PAGE);
+}
+
+/* A page that is shared since a fork is no place for the device to write to. */
+static void a_fork_has_its_own(void **state)
+{
+	int up[2], down[2], status;
+	char *p, c = 0;
+	pid_t pid;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 1);
+	move(device[0], TO_DEVICE, p, SOME);
+	assert_int_equal(pipe(up), 0);
+	assert_int_equal(pipe(down), 0);
+	pid = fork();
+	if (!pid) {
+		int fd = open_device(0);
+
+		if (seen(fd, p) != (SEEN_PRIVATE | SEEN_READ) ||
+		    write(up[1], &c, 1) != 1 || read(down[0], &c, 1) != 1)
+			_exit(1);
+		_exit(request(fd, DEVICE_READ, p, scratch, SOME, NULL) ||
+		      !is_filled(scratch, SOME, 1) || !is_filled(p, SOME, 1));
+	}
+	assert_int_equal(read(up[0], &c, 1), 1);
+	/* To read nothing need be moved. */
+	move(device[0], DEVICE_READ, p, SOME);
+	assert_filled(scratch, SOME, 1);
+	assert_int_equal(seen(device[0], p), SEEN_PRIVATE | SEEN_READ);
+	fill(scratch, SOME, 2);
+	move(device[0], DEVICE_WRITE, p, SOME);
+	assert_int_equal(write(down[1], &c, 1), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_filled(p, SOME, 2);
+	assert_in_use(0);
+	munmap(p, SOME * PAGE);
+	close(up[0]);
+	close(up[1]);
+	close(down[0]);
+	close(down[1]);
+}
+
+static void the_owner_changes_it(void **state)
+{
+	char *p, *q;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 1);
+	q = quiet_address(SOME * PAGE);
+	move(device[0], TO_DEVICE, p, SOME);
+	assert_ptr_equal(mremap(p, SOME * PAGE, SOME * PAGE,
+				MREMAP_MAYMOVE | MREMAP_FIXED, q),
+			 q);
+	assert_int_equal(request(device[0], DEVICE_READ, p, scratch, 1, NULL),
+			 -EFAULT);
+	move(device[0], DEVICE_READ, q, SOME);
+	assert_filled(scratch, SOME, 1);
+
+	mprotect(q, SOME * PAGE, PROT_READ);
+	assert_int_equal(request(device[0], DEVICE_WRITE, q, scratch, 1, NULL),
+			 -EPERM);
+	move(device[0], DEVICE_READ, q, SOME);
+	assert_in_use(SOME);
+	mprotect(q, SOME * PAGE, PROT_READ | PROT_WRITE);
+
+	madvise(q, SOME / 2 * PAGE, MADV_DONTNEED);
+	assert_in_use(SOME - SOME / 2);
+	move(device[0], DEVICE_READ, q, 1);
+	assert_int_equal(*(unsigned long *)scratch, 0);
+	munmap(q, (SOME - 1) * PAGE);
+	assert_in_use(1);
+	assert_int_equal(*(unsigned long *)(q + (SOME - 1) * PAGE),
+			 (SOME - 1) * 7919 + 1);
+	assert_in_use(0);
+	munmap(q, SOME * PAGE);
+}
+
+static unsigned long kib_available(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	unsigned long kib = 0;
+	char line[128];
+
+	assert_non_null(file);
+	while (!kib && fgets(line, sizeof(line), file))
+		sscanf(line, "MemAvailable: %lu", &kib);
+	fclose(file);
+	return kib;
+}
+
+/* What the device keeps of a page goes with it. */
+static void nothing_is_kept(void **state)
+{
+	const unsigned long moved = SOME * PAGE / 1024, rounds = 128;
+	unsigned long before, i;
+	char *p;
+
+	(void)state;
+	need_memory();
+	p = filled(SOME, 1);
+	before = kib_available();
+	for (i = 0; i < rounds; i++) {
+		move(device[0], TO_DEVICE, p, SOME);
+		fill(p, SOME, i);
+	}
+	assert_in_use(0);
+	assert_true(kib_available() + rounds * moved / 2 > before);
+	munmap(p, SOME * PAGE);
+}
+
 /* ---- Where pages go ----------------------------------------------------- */
 
 /* What a child does with pages of the device before it is gone. */
@@ -274,7 +559,7 @@ enum end {
 static void child(enum end end, int up)
 {
 	char *const argv[] = { "/bin/true", NULL };
-	int fd = open_device(2);
+	int fd = open_device(0);
 	char *p = filled(SOME, 1);
 
 	int ret = request(fd, TO_DEVICE, p, scratch, SOME, NULL);
@@ -359,7 +644,7 @@ static void release_moves_all(void **state)
 	move(device[0], TO_DEVICE, p, SOME);
 	pid = fork();
 	if (!pid) {
-		int fd = open_device(2);
+		int fd = open_device(0);
 
 		p = filled(SOME, 9);
 		if (request(fd, TO_DEVICE, p, scratch, SOME, NULL) ||
@@ -625,30 +910,37 @@ static void claim_is_not_late(void **state)
 	munmap(other, 512 * PAGE);
 }
 
+#define PRIVATE_ONLY(test)                                         \
+	{                                                          \
+		"private_" #test, test, setup_private, teardown, 0 \
+	}
+#define COHERENT_ONLY(test)                                          \
+	{                                                            \
+		"coherent_" #test, test, setup_coherent, teardown, 0 \
+	}
+#define BOTH(test) PRIVATE_ONLY(test), COHERENT_ONLY(test)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(moves_there_and_back, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(holes_stay_holes, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(refuses, setup, teardown),
-		cmocka_unit_test_setup_teardown(pages_come_back, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(memory_runs_out, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(release_moves_all, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(last_close_moves_all, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(pinned_page_keeps_the_module,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(exclusive_until_used, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(claim_is_not_late, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(no_write_is_lost, setup,
-						teardown),
+		COHERENT_ONLY(moves_there_and_back),
+		PRIVATE_ONLY(the_cpu_takes_it_back),
+		PRIVATE_ONLY(another_device_takes_it_back),
+		PRIVATE_ONLY(not_there_for_others),
+		PRIVATE_ONLY(a_fork_has_its_own),
+		PRIVATE_ONLY(the_owner_changes_it),
+		PRIVATE_ONLY(nothing_is_kept),
+		PRIVATE_ONLY(does_without),
+		BOTH(holes_stay_holes),
+		BOTH(refuses),
+		BOTH(pages_come_back),
+		BOTH(memory_runs_out),
+		BOTH(release_moves_all),
+		BOTH(last_close_moves_all),
+		COHERENT_ONLY(pinned_page_keeps_the_module),
+		BOTH(exclusive_until_used),
+		BOTH(claim_is_not_late),
+		BOTH(no_write_is_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
