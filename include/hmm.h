@@ -599,11 +599,11 @@ struct hmm_attach_opts {
  * for HMM_RANGE_DEFAULT_TIMEOUT at most, until the mirrors' callbacks have
  * returned.  Not so what may not sleep, a process that dies, what the library's
  * own threads do, and, unless the caller has CAP_SYS_ADMIN, anything but unmaps,
- * moves and mprotect() by the changed process itself.  The one who waits may hold the kernel's mmap lock
- * of the changed process, so a callback that needs that lock (touches memory
- * of the same process that is not present, maps or unmaps, calls
- * process_vm_readv() on it) waits until time is up.  A mirror of another
- * process is safe if it only drops device translations.
+ * moves and mprotect() by the changed process itself.  The one who waits may
+ * hold the kernel's mmap lock of the changed process, so a callback that needs
+ * that lock (touches memory of the same process that is not present, maps or
+ * unmaps, calls process_vm_readv() on it) waits until time is up.  A mirror of
+ * another process is safe if it only drops device translations.
  *
  * In a callback, hmm_range_snapshot() and hmm_range_fault() then say -EDEADLK.
  *

@@ -122,5 +122,27 @@ if [ "$(id -u)" = 0 ]; then
 	as_nobody_dir
 	try $NOBODY "$NOBODY_HMM" watch $$
 	check "PID of another user: what is missing" has err CAP_SYS_PTRACE
+
+	# Yama leaves a user's own processes to their parents, then to root.
+	scope=/proc/sys/kernel/yama/ptrace_scope
+	case $(cat $scope 2>/dev/null) in
+	[012]) levels="0 1 2" ;;
+	*) levels='' && echo "skip PID under Yama: not in this kernel, or for good" ;;
+	esac
+	before=$(cat $scope 2>/dev/null)
+	[ -z "$levels" ] || trap 'echo $before >$scope; rm -rf "$TMP"' EXIT
+	for level in $levels; do
+		echo $level >$scope
+		$NOBODY sleep 3 &
+		try $NOBODY "$NOBODY_HMM" watch $!
+		if [ $level = 0 ]; then
+			check "PID of the same user: ends with it" status_is 0
+			continue
+		fi
+		check "PID under Yama's level $level: status 1" status_is 1
+		check "PID under Yama's level $level: what is missing" has err \
+			"kernel.yama.ptrace_scope is $level" CAP_SYS_PTRACE
+		kill $!
+	done
 fi
 exit $bad
