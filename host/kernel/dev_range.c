@@ -18,7 +18,8 @@
 #include "range.h"
 #include "walker.h"
 
-static unsigned int ranges_per_file = 1u << 20;
+/* Whoever changes a page marks all that overlap, and is not preempted. */
+static unsigned int ranges_per_file = 1u << 16;
 module_param(ranges_per_file, uint, 0644);
 MODULE_PARM_DESC(ranges_per_file,
 		 "how many ranges may be registered with one file of /dev/hmm");

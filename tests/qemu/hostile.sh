@@ -75,7 +75,7 @@ unload_and_load()
 	[ "$unloaded" != 0 ]
 }
 
-ok "load hmm" insmod "$modules/hmm.ko"
+ok "load hmm" insmod "$modules/hmm.ko" ranges_per_file=1000000
 hostile acknowledger changer nobody million files next interrupted processes \
 	fuzz
 without_oom_reports hostile limit oom-user oom-mirrored
