@@ -413,7 +413,8 @@ long hmm_range_snapshot(struct hmm_range *range);
  * -EAGAIN only if @block is false: it would wait, *the mmap lock was dropped*;
  * -EFAULT also: a requested page is in a hole, is special, or can't be read
  * (beyond the end of its file, poisoned);
- * -EPERM also: write requested in a vma that may not be written.
+ * -EPERM also: write requested in a vma that may not be written;
+ * -EINTR in the kernel: the calling task is being killed.
  */
 long hmm_range_fault(struct hmm_range *range, bool block);
 

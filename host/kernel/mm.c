@@ -310,8 +310,11 @@ void hmm_mms_exit(void)
 {
 	mmu_notifier_synchronize();
 	wait_event(none_left, !atomic_read(&live));
-	/* Whoever woke us may not have returned from our code yet. */
-	mmu_notifier_synchronize();
+	/*
+	 * Whoever woke us may not have returned from our code yet; it runs with
+	 * bottom halves off, as all of SRCU's callbacks do.
+	 */
+	synchronize_rcu();
 }
 
 /* ---- What a host with notifiers of its own need not do ------------------- */
