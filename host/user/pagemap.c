@@ -34,7 +34,9 @@ int hmm_pagemap_read(struct mm_struct *mm, unsigned long start,
 			continue;
 		if (n < 0)
 			return -errno;
-		/* Only beyond the user's half, where nothing is mapped. */
+		/* Beyond the user's half nothing is mapped.  Or the end of what? */
+		if (!n && !hmm_own_fd_valid(&mm->pagemap))
+			return -EBADF;
 		if (!n) {
 			memset(p, 0, size);
 			break;

@@ -154,9 +154,39 @@ static void one_after_the_other(void **state)
 	munmap(p, 4 * PAGE);
 }
 
+/* A number that is another file's is no page table, whatever can be read. */
+static void files_in_their_place(void **state)
+{
+	struct hmm_range range;
+	struct mm_struct *mm;
+	uint64_t pfns[4];
+	char *p;
+	int fd;
+
+	(void)state;
+	watchdog(60);
+	mm = attach();
+	p = map_touched(4);
+	range_start(&range, mm, p, 4, pfns, DEV_VALID);
+	assert_int_equal(range_get(&range, mm, true), 4);
+	close_range(FIRST, ~0u, 0);
+	for (fd = FIRST; fd < FIRST + FILES; fd++) {
+		assert_int_equal(memfd_create("", 0), fd);
+		assert_int_equal(write(fd, content, sizeof(content)),
+				 sizeof(content));
+	}
+	/* The module needs no descriptor but its own. */
+	assert_true(range_get(&range, mm, false) < 0);
+	hmm_range_unregister(&range);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	close_range(FIRST, ~0u, 0);
+	munmap(p, 4 * PAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(files_in_their_place),
 		cmocka_unit_test(while_the_watcher_sleeps),
 		cmocka_unit_test(at_any_time),
 		cmocka_unit_test(one_after_the_other),
