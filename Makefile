@@ -90,6 +90,7 @@ $O/obj/core/walk.o $O/obj/host/user/pagemap.o: CFLAGS += -O3
 
 $(LIB_SO): $(LIB_OBJ) libhmm.map
 	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libhmm.so.$(SOVERSION) \
+		-Wl,-z,nodelete \
 		-Wl,--version-script=libhmm.map -o $@ $(LIB_OBJ) $(LIBS)
 	ln -sf $(@F) $O/libhmm.so.$(SOVERSION)
 	ln -sf $(@F) $O/libhmm.so
