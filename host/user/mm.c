@@ -316,6 +316,9 @@ static const char *what_to_do(int error)
 	case -EACCES:
 		return ": /proc/self is closed to a process that changed its "
 		       "user: call prctl(PR_SET_DUMPABLE, 1)";
+	case -ENOENT:
+		return ": no /proc/self/pagemap: mount /proc, on a kernel with "
+		       "CONFIG_PROC_PAGE_MONITOR";
 	default:
 		return "";
 	}

@@ -38,6 +38,9 @@ if sources | grep -qx uffd; then
 fi
 
 if [ "$(id -u)" = 0 ]; then
+	try unshare -m sh -c 'mount -t tmpfs none /proc && exec "$@"' sh "$HMM" info
+	check "info without /proc: what is missing" \
+		has out "no /proc/self/pagemap" "mount /proc"
 	as_nobody_dir
 	try $NOBODY "$NOBODY_HMM" info
 	check "info as nobody: why there is no kvm, and what to do" \
