@@ -548,6 +548,8 @@ static int stop(struct mm_struct *mm)
 		return -ETIMEDOUT;
 	}
 	hmm_release(&mm->hmm);
+	if (mm->src->ops->quit)
+		mm->src->ops->quit(mm->src);
 	return 0;
 }
 

@@ -78,6 +78,11 @@ struct hmm_source_ops {
 			 size_t size);
 	void (*detach)(struct hmm_source *src);
 	/*
+	 * Before detach, which may be long after, when the last range is gone:
+	 * nobody listens any more, let go of what others may want.  Or NULL.
+	 */
+	void (*quit)(struct hmm_source *src);
+	/*
 	 * In a fork's child: close what the child inherited, without touching
 	 * what is the parent's.  Called in pthread_atfork()'s child handler by
 	 * the only thread; must not take locks that another thread may have held.

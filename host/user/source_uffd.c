@@ -558,6 +558,12 @@ static void uffd_forked(struct hmm_source *src)
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
+/* What it watches nobody else can. */
+static void uffd_quit(struct hmm_source *src)
+{
+	stop_monitor(uffd_of(src));
+}
+
 static void uffd_detach(struct hmm_source *src)
 {
 	struct uffd_source *u = uffd_of(src);
@@ -874,6 +880,7 @@ const struct hmm_source_ops hmm_source_uffd = {
 	.level = 1,
 	.attach = uffd_attach,
 	.detach = uffd_detach,
+	.quit = uffd_quit,
 	.forked = uffd_forked,
 	.drain = uffd_drain,
 	.barrier = uffd_barrier,

@@ -109,6 +109,28 @@ static void null_arguments(void **state)
 	assert_usable();
 }
 
+/* A range that outlives the attach is in nobody's way. */
+static void range_left_behind(void **state)
+{
+	char *p = map_touched(1);
+	struct hmm_range range, other;
+	uint64_t pfn;
+
+	(void)state;
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	assert_int_equal(range_fault(&range, mm), 1);
+	assert_int_equal(hmm_mm_detach(mm), 0);
+	assert_false(hmm_range_valid(&range));
+	mm = attach();
+	range_start(&other, mm, p, 1, &pfn, DEV_VALID);
+	assert_int_equal(range_fault_until_valid(&other, mm), 1);
+	assert_false(hmm_range_valid(&range));
+	hmm_range_unregister(&other);
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+	assert_usable();
+}
+
 static char last_line[512];
 
 static void remember(enum hmm_log_level level, const char *line)
@@ -355,7 +377,7 @@ int main(void)
 		BAD(unknown_source),      BAD(range_twice),
 		BAD(mirror_arguments),    BAD(callback_never_returns),
 		BAD(fds_exhausted),       BAD(memlock_low),
-		BAD(map_count_exhausted),
+		BAD(map_count_exhausted), BAD(range_left_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
