@@ -564,6 +564,8 @@ int hmm_mm_detach(struct mm_struct *mm)
 	pthread_mutex_lock(&registry);
 	if (!mm->attached)
 		ret = -EINVAL;
+	else if (!mm_alive(mm))
+		mm->forked = true; /* by a system call without handlers */
 	pthread_mutex_unlock(&registry);
 	if (ret)
 		return ret;

@@ -128,6 +128,7 @@ static void raw_clone_child_is_dead(void **state)
 		mmap_read_unlock(mm);
 		CHECK(!range_wait(&range));
 		hmm_range_unregister(&range);
+		CHECK(hmm_mm_detach(mm) == 0);
 		_exit(0);
 	}
 	assert_child(pid);
