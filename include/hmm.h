@@ -632,7 +632,7 @@ int hmm_mm_detach(struct mm_struct *mm);
 
 /**
  * struct hmm_mm_info - what an attached mm is worth
- * @size: set by the caller to sizeof(struct hmm_mm_info)
+ * @size: set by the caller to sizeof(struct hmm_mm_info), so that it can grow
  * @source: name of the live source
  * @mechanism: how that source is attached, in a few words
  * @misses: what it does not see; "" if nothing
@@ -675,7 +675,7 @@ int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info);
 
 /**
  * struct hmm_source_info - a source that this library knows
- * @size: set by the caller to sizeof(struct hmm_source_info)
+ * @size: set by the caller to sizeof(struct hmm_source_info), likewise
  * @name: as for HMM_SOURCE
  * @level: see struct hmm_mm_info
  * @misses: what it does not see; "" if nothing

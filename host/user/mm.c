@@ -593,26 +593,38 @@ int hmm_mm_detach(struct mm_struct *mm)
 
 /* ---- Questions ---------------------------------------------------------- */
 
-int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info)
+/*
+ * A caller that was compiled with another version has fewer members, or more,
+ * which are zeroes then.
+ */
+static bool size_is_good(size_t size)
+{
+	return size >= sizeof(size) && size <= PAGE_SIZE;
+}
+
+static void answer(void *to, size_t size, const void *from, size_t ours)
+{
+	memset(to, 0, size);
+	memcpy(to, from, size < ours ? size : ours);
+	memcpy(to, &size, sizeof(size));
+}
+
+static void query(struct mm_struct *mm, struct hmm_mm_info *info)
 {
 	struct hmm_events *ev;
 
-	if (!mm || !info || info->size < sizeof(*info))
-		return -EINVAL;
 	if (!mmget_not_zero(mm)) {
 		*info = (struct hmm_mm_info){
-			.size = info->size,
 			.source = "",
 			.mechanism = "",
 			.misses = "",
 			.dead = true,
 		};
-		return 0;
+		return;
 	}
 	ev = &mm->events;
 	hmm_events_look(mm);
 	*info = (struct hmm_mm_info){
-		.size = info->size,
 		.source = mm->src->ops->name,
 		.mechanism = mm->src->mechanism,
 		.misses = mm->src->ops->misses,
@@ -631,6 +643,16 @@ int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info)
 	pthread_mutex_unlock(&ev->drain_lock);
 	info->lost = info->changes[HMM_CHANGE_LOST];
 	mmput(mm);
+}
+
+int hmm_mm_query(struct mm_struct *mm, struct hmm_mm_info *info)
+{
+	struct hmm_mm_info found;
+
+	if (!mm || !info || !size_is_good(info->size))
+		return -EINVAL;
+	query(mm, &found);
+	answer(info, info->size, &found, sizeof(found));
 	return 0;
 }
 
@@ -638,29 +660,30 @@ int hmm_source_query(unsigned int index, struct hmm_source_info *info)
 {
 	const struct hmm_attach_opts opts = { .size = sizeof(opts) };
 	const struct hmm_source_ops *ops;
+	struct hmm_source_info found;
 	struct mm_struct *mm = NULL;
 	unsigned int i;
 	HMM_UNCANCELLED;
 
-	if (!info || info->size < sizeof(*info))
+	if (!info || !size_is_good(info->size))
 		return -EINVAL;
 	for (i = 0; i < index && hmm_sources[i]; i++)
 		;
 	ops = hmm_sources[i];
 	if (!ops)
 		return -ENOENT;
-	*info = (struct hmm_source_info){
-		.size = info->size,
+	found = (struct hmm_source_info){
 		.name = ops->name,
 		.misses = ops->misses,
 		.level = ops->level,
 	};
 	pthread_mutex_lock(&attaching);
-	info->error = attach_source(&mm, ops, &opts, info->reason,
-				    sizeof(info->reason));
+	found.error = attach_source(&mm, ops, &opts, found.reason,
+				    sizeof(found.reason));
 	pthread_mutex_unlock(&attaching);
-	if (!info->error)
+	if (!found.error)
 		hmm_mm_detach(mm);
+	answer(info, info->size, &found, sizeof(found));
 	return 0;
 }
 

@@ -109,6 +109,48 @@ static void null_arguments(void **state)
 	assert_usable();
 }
 
+/* As compiled with an older header, and with a newer one. */
+static void other_sizes(void **state)
+{
+	const size_t shorter = offsetof(struct hmm_mm_info, changes);
+	struct {
+		struct hmm_mm_info info;
+		char more[64];
+	} more;
+	struct {
+		struct hmm_source_info info;
+		char more[64];
+	} source;
+	size_t i;
+
+	(void)state;
+	memset(&more, 0x55, sizeof(more));
+	more.info.size = shorter;
+	assert_int_equal(hmm_mm_query(mm, &more.info), 0);
+	assert_int_equal(more.info.size, shorter);
+	assert_true(more.info.level >= 1);
+	for (i = shorter; i < sizeof(more); i++)
+		assert_int_equal(((char *)&more)[i], 0x55);
+	more.info.size = sizeof(more);
+	assert_int_equal(hmm_mm_query(mm, &more.info), 0);
+	assert_int_equal(more.info.size, sizeof(more));
+	assert_string_not_equal(more.info.source, "");
+	for (i = 0; i < sizeof(more.more); i++)
+		assert_int_equal(more.more[i], 0);
+
+	memset(&source, 0x55, sizeof(source));
+	source.info.size = offsetof(struct hmm_source_info, error);
+	assert_int_equal(hmm_source_query(0, &source.info), 0);
+	assert_non_null(source.info.name);
+	assert_int_equal(source.info.error, 0x55555555);
+	source.info.size = sizeof(source);
+	assert_int_equal(hmm_source_query(0, &source.info), 0);
+	assert_int_equal(source.more[0], 0);
+	/* Nobody has set it. */
+	source.info.size = ~0ul;
+	assert_int_equal(hmm_source_query(0, &source.info), -EINVAL);
+}
+
 /* A range that outlives the attach is in nobody's way. */
 static void range_left_behind(void **state)
 {
@@ -377,7 +419,8 @@ int main(void)
 		BAD(unknown_source),      BAD(range_twice),
 		BAD(mirror_arguments),    BAD(callback_never_returns),
 		BAD(fds_exhausted),       BAD(memlock_low),
-		BAD(map_count_exhausted), BAD(range_left_behind),
+		BAD(map_count_exhausted), BAD(other_sizes),
+		BAD(range_left_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
