@@ -163,7 +163,7 @@ void last_and_next(void)
 
 /* ---- Opened while a signal comes ----------------------------------------- */
 
-#define AREAS 8000ul
+#define AREAS 2000ul
 
 static void on_alarm(int sig)
 {
