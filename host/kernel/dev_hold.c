@@ -94,7 +94,8 @@ static bool let_go(struct hmm_file *f, u64 need)
 static void set_waiting(struct hmm_file *f, int diff)
 {
 	lockdep_assert_held(&f->hold.lock);
-	f->hold.waiting += diff;
+	/* Pairs with dev_hold_would_deadlock(), which has no lock. */
+	WRITE_ONCE(f->hold.waiting, f->hold.waiting + diff);
 	WRITE_ONCE(f->ring.shared->waiting, f->hold.waiting);
 }
 
