@@ -65,6 +65,6 @@ boot()
 }
 
 boot && exit
-echo "again: $(basename "$kernel") was gone before its init: $(
-	grep . "$out/console" | tail -n 1)"
+last=$(grep . "$out/console" | tail -n 1)
+echo "again: $(basename "$kernel") was gone before its init: ${last:-no word}"
 boot || :
