@@ -529,7 +529,7 @@ static unsigned long kib_available(void)
 /* What the device keeps of a page goes with it. */
 static void nothing_is_kept(void **state)
 {
-	const unsigned long moved = SOME * PAGE / 1024, rounds = 128;
+	const unsigned long moved = SOME * PAGE / 1024, rounds = 64;
 	unsigned long before, i;
 	char *p;
 
