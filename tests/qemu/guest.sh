@@ -100,7 +100,7 @@ case $(uname -r) in
 *) exit ;;
 esac
 load kvm_amd
-unit_tests kvm source_kvm driver_loop rules kinds fork
+unit_tests kvm source_kvm source_kvm_life driver_loop rules kinds fork
 
 # The tests above must not have passed for another way to attach.
 typed()
