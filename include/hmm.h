@@ -375,7 +375,7 @@ void hmm_range_unregister(struct hmm_range *range);
 /**
  * hmm_range_wait_until_valid() - wait until no change of the range is going on
  * @range: registered
- * @timeout: in ms
+ * @timeout: in ms; ULONG_MAX waits for as long as it takes
  *
  * True does not make old pfns good: take a snapshot.
  *
@@ -541,8 +541,8 @@ struct vm_area_struct {
  * @addr: any address
  * @vma: filled on success; it may start above @addr
  *
- * Return: 0; -ENOENT if there is none; -EFAULT if @mm is dead; what reading
- * /proc said.
+ * Return: 0; -ENOENT if there is none; -EFAULT if @mm is dead; -EINVAL without
+ * @mm or @vma; what reading /proc said.
  */
 int hmm_find_vma(struct mm_struct *mm, unsigned long addr,
 		 struct vm_area_struct *vma);

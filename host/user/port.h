@@ -93,12 +93,20 @@ void hmm_wait_end(wait_queue_head_t *wq);
 bool hmm_wait_sleep(wait_queue_head_t *wq, uint32_t seq, uint64_t deadline);
 uint64_t hmm_now_ms(void);
 
+/* When that time is up; of one that is too long, never. */
+static inline uint64_t hmm_deadline(unsigned long ms)
+{
+	uint64_t now = hmm_now_ms();
+
+	return ms < ~0ull - now ? now + ms : ~0ull;
+}
+
 #define msecs_to_jiffies(ms) (ms)
 
 /* Like the kernel's: true if the condition is, also when time is up. */
 #define wait_event_timeout(wq, condition, timeout)                  \
 	({                                                          \
-		uint64_t deadline_ = hmm_now_ms() + (timeout);      \
+		uint64_t deadline_ = hmm_deadline(timeout);         \
 		bool done_, more_ = true;                           \
 		for (;;) {                                          \
 			uint32_t seq_ = hmm_wait_begin(&(wq));      \

@@ -14,7 +14,6 @@
 #include <sys/wait.h>
 
 #include "kvm_support.h"
-#include "source_kvm.h"
 
 /* ---- Resources ---------------------------------------------------------- */
 
