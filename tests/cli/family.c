@@ -4,8 +4,8 @@
  *
  * fork, vfork, spawn, threads: makes four in that way.  Each maps memory at a
  * known place, leaves it there for a while, and unmaps it.  Exit status 0 if
- * all of them did so.  exec: one of its threads becomes such a child.
- * signals, stop, orphan: see below.
+ * all of them did so.  exec: one of its threads becomes such a child.  chain:
+ * executes itself 30 times first.  signals, stop, orphan: see below.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -22,6 +22,7 @@
 #define SIZE (1ul << 20)
 #define CHILDREN 4
 #define STATUS 5
+#define LINKS 30
 #define SIGNALS 300
 
 static char *self;
@@ -99,10 +100,10 @@ static int threads(void)
 	int i, ret = 0;
 
 	for (i = 0; i < CHILDREN; i++)
-		ret |= pthread_create(&t[i], NULL, thread, &t[i]);
+		ret |= pthread_create(&t[i], NULL, thread, &ret);
 	for (i = 0; i < CHILDREN; i++) {
 		pthread_join(t[i], &result);
-		ret |= result != &t[i];
+		ret |= !result;
 	}
 	return ret;
 }
@@ -121,6 +122,18 @@ static int become(void)
 
 	if (!pthread_create(&t, NULL, execute, NULL))
 		pthread_join(t, NULL);
+	return 1;
+}
+
+static int chain(int nr)
+{
+	char left[16];
+	char *const argv[] = { self, "chain", left, NULL };
+
+	if (!nr)
+		return leaf();
+	snprintf(left, sizeof(left), "%d", nr - 1);
+	execv(self, argv);
 	return 1;
 }
 
@@ -205,6 +218,8 @@ int main(int argc, char **argv)
 		return leaf();
 	if (!strcmp(how, "threads"))
 		return threads();
+	if (!strcmp(how, "chain"))
+		return chain(argc > 2 ? atoi(argv[2]) : LINKS);
 	if (!strcmp(how, "exec"))
 		return become();
 	if (!strcmp(how, "signals"))

@@ -37,10 +37,10 @@ watched()
 # family NAME PROGRAM: whatever makes a process
 family()
 {
-	for how in "fork 5 0 4" "vfork 5 0 4" "spawn 5 0 4" "threads 5 0 4" \
-		"exec 1 1 1"; do
+	for how in "fork 5 0 4 0" "vfork 5 0 4 0" "spawn 5 0 4 0" \
+		"threads 5 0 4 0" "exec 1 1 1 5" "chain 1 30 1 5"; do
 		set -- "$1" "$2" $how
-		[ "$3" = exec ] && expected=5 || expected=0
+		expected=$7
 		try $run --verify -- "$2" "$3"
 		check "$1, $3: runs as ever" status_is $expected
 		check "$1, $3: each process was mirrored" counts "$4" "$5"
@@ -99,7 +99,8 @@ same()
 }
 
 same "the environment is its own" env
-same "signals are as before" grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status
+same "signals are as before" env --ignore-signal=CHLD \
+	grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status
 same "limits are as before" cat /proc/self/limits
 same "descriptors are its own" sh -c 'ls /proc/$$/fd'
 same "nothing is mapped, no thread is made" \
@@ -109,7 +110,7 @@ for sig in SEGV TERM KILL ABRT; do
 	check "SIG$sig: status" status_is $((128 + $(kill -l "$sig" 2>/dev/null ||
 		bash -c "kill -l $sig")))
 done
-try sh -c "trap '' CHLD; exec $run -- $change 1"
+try env --ignore-signal=CHLD $run -- "$change" 1
 check "SIGCHLD is ignored: status" status_is 7
 
 # ---- The command is interrupted, or dies ----------------------------------------
@@ -165,6 +166,10 @@ check "a program that traces: mirrored, with its child" counts 2 0
 check "a program that traces: said" has "$TMP/json" "tracer may use ptrace"
 try "$HMM" watch -o "$TMP/lines" -- "$tracer"
 check "a program that traces, watched: said" has err "tracer may use ptrace"
+try "$tracer" "$HMM" run -- "$change" 3
+check "traced already: runs as ever" status_is 7
+check "traced already: said, and mirrored with an agent" has err \
+	"can't be traced" "preloads" "processes mirrored      1"
 if command -v gdb >/dev/null; then
 	try $run -- gdb -batch -nx -ex run /bin/true
 	check "gdb works" has out "exited normally"

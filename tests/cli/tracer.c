@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
-/* tracer.c - a program that traces a child of its own, as a debugger does */
+/*
+ * tracer.c - a program that traces: a child of its own, as a debugger does, or
+ * with a COMMAND that and its children, as strace -f does
+ */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-int main(void)
+static int trace_child(void)
 {
 	pid_t pid = fork();
 	int status;
@@ -27,4 +31,35 @@ int main(void)
 	    waitpid(pid, &status, 0) != pid)
 		return 2;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 6 ? 7 : 3;
+}
+
+/* New processes begin with SIGSTOP, and exec with SIGTRAP; neither is sent. */
+static int trace_command(char **argv)
+{
+	const long options = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK;
+	pid_t command = fork(), pid;
+	int status, sig;
+
+	if (!command) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	while ((pid = waitpid(-1, &status, __WALL)) > 0) {
+		if (pid == command && WIFEXITED(status))
+			return WEXITSTATUS(status);
+		if (!WIFSTOPPED(status))
+			continue;
+		sig = WSTOPSIG(status);
+		if (sig == SIGTRAP || sig == SIGSTOP)
+			sig = 0;
+		ptrace(PTRACE_SETOPTIONS, pid, NULL, options);
+		ptrace(PTRACE_CONT, pid, NULL, (long)sig);
+	}
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	return argc > 1 ? trace_command(argv + 1) : trace_child();
 }
