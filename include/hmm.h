@@ -445,13 +445,14 @@ bool hmm_range_recheck(struct hmm_range *range);
  */
 static inline bool hmm_range_valid(struct hmm_range *range)
 {
+	const uint64_t *started = range->started;
+
 	/*
 	 * The first pairs with whoever takes validity away, the second with the
 	 * source's increment before the change it counts.  NULL: not registered.
 	 */
-	if (hmm_likely(range->started &&
-		       hmm_load_acquire(&range->seq) ==
-			       hmm_load_acquire(range->started)))
+	if (hmm_likely(started && hmm_load_acquire(&range->seq) ==
+					  hmm_load_acquire(started)))
 		return true;
 	return hmm_range_recheck(range);
 }
