@@ -135,6 +135,12 @@ if [ "$(id -u)" = 0 ]; then
 	for level in $levels; do
 		echo $level >$scope
 		$NOBODY sleep 3 &
+		# Until it has changed its user it is nobody's to trace.
+		i=0
+		until grep -qs sleep "/proc/$!/comm" ||
+			[ $((i += 1)) = 100 ]; do
+			sleep 0.1
+		done
 		try $NOBODY "$NOBODY_HMM" watch $!
 		if [ $level = 0 ]; then
 			check "PID of the same user: ends with it" status_is 0
