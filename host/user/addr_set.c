@@ -11,8 +11,9 @@ static struct hmm_interval *new_node(struct addr_set *set)
 	struct hmm_interval *node = set->spare;
 
 	if (!node)
-		return malloc(sizeof(*node));
+		return NULL;
 	set->spare = node->left;
+	set->spares--;
 	return node;
 }
 
@@ -20,6 +21,15 @@ static void put_node(struct addr_set *set, struct hmm_interval *node)
 {
 	node->left = set->spare;
 	set->spare = node;
+	set->spares++;
+}
+
+bool addr_set_give(struct addr_set *set, struct hmm_interval *node)
+{
+	if (set->spares >= ADDR_SET_SPARES)
+		return false;
+	put_node(set, node);
+	return true;
 }
 
 static void insert(struct addr_set *set, unsigned long start, unsigned long end)

@@ -580,6 +580,7 @@ static int uffd_cover(struct hmm_source *src, unsigned long start,
 		      unsigned long end)
 {
 	struct uffd_source *u = uffd_of(src);
+	struct hmm_interval *node;
 	uint64_t unmaps;
 	bool known;
 	int ret;
@@ -610,10 +611,14 @@ static int uffd_cover(struct hmm_source *src, unsigned long start,
 	if (!all_watched(u, start, end))
 		return -EBUSY;
 
+	node = malloc(sizeof(*node));
 	pthread_mutex_lock(&u->lock);
+	if (node && addr_set_give(&u->covered, node))
+		node = NULL;
 	if (unmaps == u->unmaps)
 		addr_set_add(&u->covered, start, end);
 	pthread_mutex_unlock(&u->lock);
+	free(node);
 	return 0;
 }
 
