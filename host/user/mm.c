@@ -184,7 +184,7 @@ static struct mm_struct *next_waiting(struct mm_struct *mm)
 	return mm;
 }
 
-static void fork_prepare(void)
+void hmm_fork_prepare(void)
 {
 	struct mm_struct *mm = NULL;
 
@@ -217,7 +217,7 @@ static void fork_unlock(void)
 	}
 }
 
-static void fork_parent(void)
+void hmm_fork_parent(void)
 {
 	struct mm_struct *mm;
 
@@ -235,7 +235,7 @@ static void fork_parent(void)
 	pthread_mutex_unlock(&forking);
 }
 
-static void fork_child(void)
+void hmm_fork_child(void)
 {
 	struct mm_struct *mm;
 
@@ -408,18 +408,6 @@ static struct mm_struct *find_attached(const struct hmm_source_ops *ops)
 	return mm;
 }
 
-/* Under attaching; tried again if it failed. */
-static int register_fork(void)
-{
-	static bool done;
-	int ret = 0;
-
-	if (!done)
-		ret = -pthread_atfork(fork_prepare, fork_parent, fork_child);
-	done = !ret;
-	return ret;
-}
-
 static int attach_source(struct mm_struct **mmp,
 			 const struct hmm_source_ops *ops,
 			 const struct hmm_attach_opts *opts, char *why,
@@ -438,7 +426,7 @@ static int attach_source(struct mm_struct **mmp,
 	if (!is_special(opts))
 		mm = find_attached(ops);
 	if (!mm) {
-		ret = register_fork();
+		ret = hmm_register_fork();
 		if (!ret) {
 			mm = get_unused();
 			ret = mm ? 0 : -ENOMEM;

@@ -61,6 +61,12 @@ static inline bool mm_alive(const struct mm_struct *mm)
 	       __atomic_load_n(mm->alive, __ATOMIC_RELAXED);
 }
 
+/* atfork.c: have these, of mm.c, run at each fork().  0 or -errno. */
+int hmm_register_fork(void);
+void hmm_fork_prepare(void);
+void hmm_fork_parent(void);
+void hmm_fork_child(void);
+
 /* pagemap.c: open it, and learn whether it shows pfns.  0 or -errno. */
 int hmm_pagemap_open(struct mm_struct *mm);
 void hmm_pagemap_close(struct mm_struct *mm);

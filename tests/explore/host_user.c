@@ -135,11 +135,8 @@ void sim_thread_join(pthread_t t)
 		sched_block("join a thread", thread, thread_done, thread);
 }
 
-int sim_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+int hmm_register_fork(void)
 {
-	world.user.prepare = prepare;
-	world.user.parent = parent;
-	world.user.child = child;
 	return 0;
 }
 
@@ -154,7 +151,7 @@ static void fork_child(void *arg)
 
 	/* MADV_WIPEONFORK */
 	world.user.alive = 0;
-	world.user.child();
+	hmm_fork_child();
 	child->fn(child->arg);
 }
 
@@ -162,9 +159,9 @@ void user_fork(void (*child)(void *), void *arg)
 {
 	struct fork_child c = { .fn = child, .arg = arg };
 
-	world.user.prepare();
+	hmm_fork_prepare();
 	sched_fork(fork_child, &c);
-	world.user.parent();
+	hmm_fork_parent();
 }
 
 /* ---- System calls --------------------------------------------------------- */

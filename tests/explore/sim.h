@@ -119,9 +119,6 @@ struct sim_thread {
 struct sim_user {
 	struct sim_thread thread[SIM_THREADS];
 	unsigned int nr_threads;
-	void (*prepare)(void);
-	void (*parent)(void);
-	void (*child)(void);
 	unsigned int kicks;
 	bool late;            /* a record has not come in time */
 	bool ends;            /* the scenario detaches or forks */

@@ -70,8 +70,6 @@ int sim_once(pthread_once_t *once, void (*fn)(void));
 
 int sim_thread_create(pthread_t *t, void *(*fn)(void *), void *arg);
 void sim_thread_join(pthread_t t);
-int sim_atfork(void (*prepare)(void), void (*parent)(void),
-	       void (*child)(void));
 
 #define pthread_create(t, attr, fn, arg) sim_thread_create(t, fn, arg)
 #define pthread_join(t, ret) sim_thread_join(t)
@@ -79,7 +77,6 @@ int sim_atfork(void (*prepare)(void), void (*parent)(void),
 #define pthread_setname_np(t, name) ((void)(t))
 #define pthread_sigmask(how, set, old) ((void)(set), (void)(old))
 #define pthread_setcancelstate(state, old) ((void)(*(old) = (state)))
-#define pthread_atfork(a, b, c) sim_atfork(a, b, c)
 #define gettid() (sched_self() + 1)
 
 /* ---- System calls --------------------------------------------------------- */

@@ -384,12 +384,20 @@ static bool usable(void)
 	return false;
 }
 
-/* Only the first attach of all asks for that, until it has got it. */
+/* The library asks for fork handlers when it is loaded: not then. */
+__attribute__((constructor(101))) static void fail_at_load(void)
+{
+	plan_start(CALL_pthread_atfork, ENOMEM, 1, false);
+}
+
+/* And each attach asks again, until it has got them. */
 static void check_first(void)
 {
 	static const struct scenario first = { "first", .run = run_attach };
 
 	scenario_name = first.name;
+	if (plan_stop() != 1)
+		wrong("nothing was asked for at load");
 	if (!run_once(&first, CALL_pthread_atfork, ENOMEM, 1, false) ||
 	    !attach_failed)
 		wrong("did not fail");

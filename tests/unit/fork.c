@@ -224,6 +224,67 @@ static void fork_storm(void **state)
 	munmap(p, PAGE);
 }
 
+/* A driver takes its lock before each fork, and asks under it elsewhere. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void take_lock(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+static void let_go(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+static void *ask_under_lock(void *arg)
+{
+	char *p = map_touched(1);
+	struct hmm_range range;
+	uint64_t pfn;
+
+	(void)arg;
+	range_init(&range, &pfn);
+	if (hmm_range_register(&range, mm, (unsigned long)p,
+			       (unsigned long)p + PAGE))
+		return NULL;
+	while (__atomic_load_n(&running, __ATOMIC_ACQUIRE)) {
+		range_get(&range, mm, true);
+		madvise(p, PAGE, MADV_DONTNEED);
+		take_lock();
+		hmm_range_valid(&range);
+		hmm_range_unregister(&range);
+		let_go();
+		if (hmm_range_register(&range, mm, (unsigned long)p,
+				       (unsigned long)p + PAGE))
+			break;
+	}
+	hmm_range_unregister(&range);
+	munmap(p, PAGE);
+	return NULL;
+}
+
+static void drivers_lock_is_outside(void **state)
+{
+	pthread_t thread[2];
+	pid_t pid;
+	int i;
+
+	(void)state;
+	running = true;
+	for (i = 0; i < 2; i++)
+		pthread_create(&thread[i], NULL, ask_under_lock, NULL);
+	for (i = 0; i < (is_slow() ? 20 : 300); i++) {
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		assert_child(pid);
+	}
+	__atomic_store_n(&running, false, __ATOMIC_RELEASE);
+	for (i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+}
+
 #define FORK(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -233,7 +294,11 @@ int main(void)
 		FORK(raw_clone_child_is_dead),
 		FORK(fork_invalidates_the_parent),
 		FORK(fork_storm),
+		FORK(drivers_lock_is_outside),
 	};
+
+	/* As a driver does that is there before it attaches. */
+	pthread_atfork(take_lock, let_go, let_go);
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
  * fork_waits.c - fork() where changes wait for the mirrors
  *
  * fork() is a change that waits, and it is made with the library's locks held
- * (see fork_prepare()): whoever has to acknowledge it must need none of them.
+ * (see hmm_fork_prepare()): whoever has to acknowledge it must need none of them.
  *
  * check: once
  */

@@ -2,4 +2,4 @@
 # explorer: user
 # scenario: fork-driver fork
 # opens: a fork's child waits for a callback of its parent
-/^static void fork_child/,/^}/s/mm->hmm.calls = NULL;//
+/^void hmm_fork_child/,/^}/s/mm->hmm.calls = NULL;//

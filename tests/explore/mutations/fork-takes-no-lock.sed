@@ -2,5 +2,5 @@
 # explorer: user
 # scenario: fork-driver fork
 # opens: a fork's child inherits a lock that nobody will drop
-/^static void fork_prepare/,/^}/s/spin_lock(&mm->hmm.lock);//
+/^void hmm_fork_prepare/,/^}/s/spin_lock(&mm->hmm.lock);//
 /^static void fork_unlock/,/^}/s/spin_unlock(&mm->hmm.lock);//
