@@ -19,7 +19,7 @@
 
 #define CGROUPS "/tmp/cgroup"
 #define CGROUP CGROUPS "/hostile"
-#define LIMIT "67108864"
+#define LIMIT "33554432"
 #define RANGES 1000000u
 #define MEMORY (256ul << 20)
 
