@@ -282,9 +282,9 @@ struct hmm_dev_range {
 
 /*
  * EBUSY an overlapping change is in progress, or came in between: wait for its
- * end, again; EPERM a vma without read permission, or page_shift; EINVAL a field is not as
- * said above, nr is too small, or memory in smaller pages than page_shift;
- * E2BIG; EDEADLK.
+ * end, again; EPERM a vma without read permission, or page_shift; EINVAL a
+ * field is not as said above, nr is too small, or memory in smaller pages than
+ * page_shift; E2BIG; EDEADLK.
  */
 #define HMM_DEV_SNAPSHOT _IOWR('h', 0x98, struct hmm_dev_range)
 /*

@@ -61,13 +61,16 @@ static bool holds(struct hmm_file *f)
  * back, truncated or made huge pages of: a file system's transaction, which
  * all who write to that wait for, and the list of all who map the file.
  */
-static bool is_private(enum hmm_change_kind kind)
+static bool is_private(const struct hmm_told *told)
 {
-	return kind == HMM_CHANGE_UNMAP || kind == HMM_CHANGE_PROTECT;
+	enum hmm_change_kind kind = told->update.kind;
+
+	return !told->has_file_locks &&
+	       (kind == HMM_CHANGE_UNMAP || kind == HMM_CHANGE_PROTECT);
 }
 
 /* Is the calling task, which makes a change, one that may be stopped? */
-static bool may_wait(const struct hmm_file *f, enum hmm_change_kind kind)
+static bool may_wait(const struct hmm_file *f, const struct hmm_told *told)
 {
 	const struct mm_struct *mm = f->hmm->mm;
 
@@ -76,7 +79,7 @@ static bool may_wait(const struct hmm_file *f, enum hmm_change_kind kind)
 	/* It is being torn down, which need not take long. */
 	if (!atomic_read(&mm->mm_users))
 		return false;
-	return f->privileged || (is_private(kind) && current->mm == mm &&
+	return f->privileged || (is_private(told) && current->mm == mm &&
 				 !(current->flags & PF_KTHREAD));
 }
 
@@ -124,7 +127,7 @@ static int hold_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 	long ret;
 	u64 need;
 
-	if (!update->blockable || !may_wait(f, update->kind))
+	if (!update->blockable || !may_wait(f, told))
 		return 0;
 	/* With ours in it, which was written before the callbacks. */
 	need = smp_load_acquire(&f->ring.shared->head);

@@ -18,6 +18,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/refcount.h>
 
+#include "compat/notifier.h"
 #include "host.h"
 #include "mm.h"
 
@@ -134,6 +135,7 @@ static int tells_start(struct mmu_notifier *mn,
 		.update.kind = kind_of(range),
 		.update.blockable = mmu_notifier_range_blockable(range),
 		.began = jiffies,
+		.has_file_locks = hmm_compat_has_file_locks(range),
 	};
 	int ret = hmm_mirrors_sync(&of_tells(mn)->hmm, &told.update);
 

@@ -25,10 +25,12 @@ struct hmm_listener {
  * struct hmm_told - the update that each mirror is given, and what goes with it
  * @update: what it sees
  * @began: in jiffies, when the first mirror was called
+ * @has_file_locks: who makes the change may have some, whatever its kind
  */
 struct hmm_told {
 	struct hmm_update update;
 	unsigned long began;
+	bool has_file_locks;
 };
 
 /**

@@ -299,6 +299,42 @@ static void users_changes_with_others_locks_do_not(void **state)
 	close(fd);
 }
 
+#define HUGE_PAGE (2ul << 20)
+
+/* Until 6.2 these are unmapped once more, with the locks of the file held. */
+static void truncated_huge_pages_do_not(void **state)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_HUGETLB);
+	struct dev unprivileged;
+	struct worker w;
+	uint64_t from;
+	char *p = MAP_FAILED;
+
+	(void)state;
+	if (fd >= 0 && !ftruncate(fd, HUGE_PAGE))
+		p = mmap(NULL, HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 fd, 0);
+	if (p == MAP_FAILED) {
+		close(fd);
+		print_message("skip: no huge page, see vm.nr_hugepages\n");
+		skip();
+	}
+	*p = 1;
+	open_as_nobody(&unprivileged);
+	worker_start(&w, truncate_file, &fd);
+	assert_int_equal(
+		req(unprivileged.fd, HMM_DEV_HOLD, HMM_DEV_HOLD_DEFAULT), 0);
+	from = dev_head(&unprivileged);
+	set(&w.go);
+	await(&w.done);
+	did_not_wait(&unprivileged, from, p);
+	assert_int_equal(req(unprivileged.fd, HMM_DEV_HOLD, 0), 0);
+	worker_end(&w);
+	dev_close(&unprivileged);
+	munmap(p, HUGE_PAGE);
+	close(fd);
+}
+
 static void opener_decides_how_long(void **state)
 {
 	(void)state;
@@ -458,6 +494,7 @@ int main(void)
 		HOLD_TEST(others_wait_for_root_only),
 		HOLD_TEST(users_changes_wait_for_the_user),
 		HOLD_TEST(users_changes_with_others_locks_do_not),
+		HOLD_TEST(truncated_huge_pages_do_not),
 		HOLD_TEST(opener_decides_how_long),
 		HOLD_TEST(what_is_torn_down_never_waits),
 		HOLD_TEST(who_must_not_block_never_waits),
