@@ -20,6 +20,7 @@
 
 /* Between a program's end and the next one's memory. */
 #define EXEC_PAUSE_MS 1
+#define EXEC_TRIES 1000
 /* As an agent inside is: its work is not as urgent as the program's. */
 #define REMOTE_NICE 10
 
@@ -148,14 +149,18 @@ static int attach(struct remote *r)
 		.source = header->source[0] ? header->source : NULL,
 		.pidfd = r->target.pidfd,
 	};
-	int ret;
+	int tries = 0, ret;
 
-	/* It may be just between two programs. */
+	/*
+	 * It may be just between two programs.  Not for long: but a kernel thread
+	 * has no memory, nor has a process whose first thread alone has ended.
+	 */
 	do {
 		ret = hmm_mm_attach(&r->agent.mm, &opts);
 		if (ret == -ESRCH)
 			agent_sleep(&r->agent, EXEC_PAUSE_MS);
-	} while (ret == -ESRCH && is_alive(r) && !agent_stopping(&r->agent));
+	} while (ret == -ESRCH && ++tries < EXEC_TRIES && is_alive(r) &&
+		 !agent_stopping(&r->agent));
 	return ret;
 }
 
@@ -178,6 +183,15 @@ static int look(struct remote *r)
 	return ret;
 }
 
+/* Too short to be seen is no failure, and the slot says so. */
+static bool too_short(const struct remote *r, int ret)
+{
+	/* Of its files in /proc, once it is nobody's any more. */
+	if (ret == -ENOENT)
+		return !is_alive(r);
+	return ret == -ESRCH || ret == -EFAULT;
+}
+
 static void *remote_thread(void *arg)
 {
 	struct remote *r = arg;
@@ -186,8 +200,7 @@ static void *remote_thread(void *arg)
 
 	self = r;
 	ret = look(r);
-	/* Too short to be seen is no failure, and the slot says so. */
-	if (ret && ret != -ESRCH && ret != -EFAULT) {
+	if (ret && !too_short(r, ret)) {
 		slot->error = ret;
 		snprintf(slot->reason, sizeof(slot->reason), "%s",
 			 r->complaint);

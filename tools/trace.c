@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ptrace.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,17 +181,6 @@ static void *trace_thread(void *arg)
 
 /* ---- In the command's own thread --------------------------------------------------- */
 
-/* Each process takes some, and the commands have theirs already. */
-static void raise_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int start_thread(struct trace *t)
 {
 	sigset_t all, before;
@@ -241,7 +229,7 @@ int trace_start(struct trace **tracep, const struct collector *c, pid_t pid)
 	ret = start_thread(t);
 	if (ret)
 		goto out_signal;
-	raise_limit();
+	tree_raise_limit();
 	*tracep = t;
 	return 0;
 

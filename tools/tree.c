@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -32,6 +33,16 @@ int tree_open(struct tree *tree, const struct collector *c)
 	*tree = (struct tree){ .remotes.collector = c };
 	tree->remotes.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return tree->remotes.wake < 0 ? -errno : 0;
+}
+
+void tree_raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* ---- Members ---------------------------------------------------------------- */
@@ -119,6 +130,7 @@ void tree_look(struct tree *tree, struct member *m)
 	};
 
 	m->remote = remote_start(&tree->remotes, &target);
+	m->failed = !m->remote;
 }
 
 static void note(struct member *m)

@@ -22,7 +22,7 @@
  * @held: trace.c has stopped it until the remote is ready
  * @loose: not traced: tree_tend() looks after it
  * @gone: has ended, or executed another program; @since: when, in ns
- * @failed: its remote has; not to be tried again
+ * @failed: its remote has, or there was none; not to be tried again
  * @again: a remote was ready for an earlier memory, or for this one
  */
 struct member {
@@ -44,6 +44,12 @@ struct tree {
 	struct member *members;
 	uint64_t next_search; /* for children of loose members, in ns */
 };
+
+/*
+ * Each process takes some descriptors.  Not before a command is started, which
+ * would inherit it.
+ */
+void tree_raise_limit(void);
 
 /* 0 or -errno. */
 int tree_open(struct tree *tree, const struct collector *collector);

@@ -224,12 +224,14 @@ static struct member *begin_watch(struct tree *tree, pid_t pid)
 	}
 	m->loose = true;
 	tree_look(tree, m);
-	while (m->remote && !remote_ready(m->remote)) {
-		poll(&pollfd, 1, -1);
+	while (m->remote && !remote_ready(m->remote) && !interrupted) {
+		poll(&pollfd, 1, TICK_MS);
 		tree_woken(tree);
 	}
-	if (!m->remote || !remote_failure(m->remote))
-		return m->remote ? m : NULL;
+	if (!m->remote)
+		return NULL;
+	if (!remote_ready(m->remote) || !remote_failure(m->remote))
+		return m;
 	cmd_error("%s", remote_failure(m->remote));
 	return NULL;
 }
@@ -256,6 +258,7 @@ static bool watch_process(struct watch *watch, pid_t pid)
 	int ret;
 
 	catch_signals();
+	tree_raise_limit();
 	ret = tree_open(&tree, &watch->collector);
 	if (ret) {
 		cmd_error("can't look at process %d: %s", (int)pid,

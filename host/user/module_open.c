@@ -112,7 +112,8 @@ static void explain(int error, int pid, char *why, size_t size)
 		break;
 	case -ESRCH:
 		snprintf(why, size,
-			 "the process has ended, or executes another program");
+			 "the process has no memory: it has ended, executes "
+			 "another program, or is a kernel thread");
 		break;
 	case -EBADF:
 		snprintf(why, size,

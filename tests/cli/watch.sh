@@ -33,6 +33,10 @@ done
 try "$HMM" watch 4194304
 check "no such process: status 1" status_is 1
 check "no such process: said" has err "there is no process 4194304"
+if [ "$(cat /proc/2/comm 2>/dev/null) $(id -u)" = "kthreadd 0" ]; then
+	try "$HMM" watch 2
+	check "a kernel thread: status 1" status_is 1
+fi
 # Ours, which we may trace.
 sleep 60 &
 sleeper=$!
@@ -95,6 +99,13 @@ wait $pid
 check "PID has children: its exit status" [ $? = 6 ]
 check "PID has children: they are watched" [ 2 = "$(awk \
 	'/unmap +123400000000/ { print $2 }' "$TMP/lines" | sort -u | wc -l)" ]
+
+# Each takes some descriptors, of which there are to be enough.
+sh -c 'sleep 1; for i in $(seq 30); do sleep 3 & done; wait' &
+try sh -c 'ulimit -Sn 64; exec "$@"' sh "$HMM" watch -o "$TMP/lines" $!
+check "PID has many children: all are watched" \
+	sh -c '! grep "could not be watched" '"$TMP/err"
+check "PID has many children: no complaints" lacks err "can't look"
 
 # Left alone again.
 rm "$TMP/lines"
