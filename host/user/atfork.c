@@ -21,6 +21,21 @@ int hmm_register_fork(void)
 	return ret;
 }
 
+/*
+ * Where changes wait the mirrors are told before, and their callbacks take L: so
+ * this has to come before a driver's handler, and is registered when one attaches.
+ */
+int hmm_register_fork_begin(void)
+{
+	static bool done;
+	int ret = 0;
+
+	if (!done)
+		ret = -pthread_atfork(hmm_fork_begin, NULL, NULL);
+	done = !ret;
+	return ret;
+}
+
 __attribute__((constructor)) static void at_load(void)
 {
 	/* If it fails the first attach tries again, and says so. */

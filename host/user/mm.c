@@ -25,8 +25,9 @@ const struct hmm_source_ops *const hmm_sources[] = {
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 static struct mm_struct *mms;
 
-/* One fork at a time.  Outside of the registry. */
+/* One fork at a time.  Outside of the registry, and of a driver's L. */
 static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
+static pid_t fork_owner; /* the thread that holds it */
 
 /* Attach and detach one after the other: both of two that race succeed. */
 static pthread_mutex_t attaching = PTHREAD_MUTEX_INITIALIZER;
@@ -184,16 +185,23 @@ static struct mm_struct *next_waiting(struct mm_struct *mm)
 	return mm;
 }
 
-void hmm_fork_prepare(void)
+void hmm_fork_begin(void)
 {
 	struct mm_struct *mm = NULL;
 
 	pthread_mutex_lock(&forking);
+	WRITE_ONCE(fork_owner, gettid());
 	while ((mm = next_waiting(mm))) {
 		mm->fork_begun = hmm_events_fork_begin(mm);
 		if (!mm->fork_begun)
 			mmput(mm);
 	}
+}
+
+void hmm_fork_prepare(void)
+{
+	struct mm_struct *mm;
+
 	pthread_mutex_lock(&registry);
 	for (mm = mms; mm; mm = mm->next) {
 		if (!fork_cares(mm))
@@ -225,6 +233,9 @@ void hmm_fork_parent(void)
 	/* It only grows, at its head. */
 	mm = mms;
 	pthread_mutex_unlock(&registry);
+	/* Not of a fork that began before the first attach. */
+	if (READ_ONCE(fork_owner) != gettid())
+		return;
 	for (; mm; mm = mm->next) {
 		if (!mm->fork_begun)
 			continue;
@@ -232,6 +243,7 @@ void hmm_fork_parent(void)
 		hmm_events_fork_end(mm);
 		mmput(mm);
 	}
+	WRITE_ONCE(fork_owner, 0);
 	pthread_mutex_unlock(&forking);
 }
 
@@ -254,9 +266,10 @@ void hmm_fork_child(void)
 		mm->fork_begun = false;
 	}
 	pthread_mutex_unlock(&registry);
-	pthread_mutex_unlock(&forking);
 	hmm_events_forget_self();
-	/* A thread that no longer exists may have held it. */
+	/* A thread that no longer exists may have held them. */
+	fork_owner = 0;
+	pthread_mutex_init(&forking, NULL);
 	pthread_mutex_init(&attaching, NULL);
 }
 
@@ -427,6 +440,8 @@ static int attach_source(struct mm_struct **mmp,
 		mm = find_attached(ops);
 	if (!mm) {
 		ret = hmm_register_fork();
+		if (!ret)
+			ret = hmm_register_fork_begin();
 		if (!ret) {
 			mm = get_unused();
 			ret = mm ? 0 : -ENOMEM;

@@ -63,6 +63,8 @@ static inline bool mm_alive(const struct mm_struct *mm)
 
 /* atfork.c: have these, of mm.c, run at each fork().  0 or -errno. */
 int hmm_register_fork(void);
+int hmm_register_fork_begin(void);
+void hmm_fork_begin(void);
 void hmm_fork_prepare(void);
 void hmm_fork_parent(void);
 void hmm_fork_child(void);

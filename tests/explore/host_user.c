@@ -140,6 +140,11 @@ int hmm_register_fork(void)
 	return 0;
 }
 
+int hmm_register_fork_begin(void)
+{
+	return 0;
+}
+
 struct fork_child {
 	void (*fn)(void *);
 	void *arg;
@@ -159,6 +164,7 @@ void user_fork(void (*child)(void *), void *arg)
 {
 	struct fork_child c = { .fn = child, .arg = arg };
 
+	hmm_fork_begin();
 	hmm_fork_prepare();
 	sched_fork(fork_child, &c);
 	hmm_fork_parent();

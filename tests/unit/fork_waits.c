@@ -104,6 +104,53 @@ static void nobody_waits_in_vain(void **state)
 	end();
 }
 
+/* A driver takes its L before each fork, and in its callback. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool locks;
+
+static void take_lock(void)
+{
+	if (locks)
+		pthread_mutex_lock(&lock);
+}
+
+static void let_go(void)
+{
+	if (locks)
+		pthread_mutex_unlock(&lock);
+}
+
+static int count_locked(struct hmm_mirror *m, const struct hmm_update *update)
+{
+	pthread_mutex_lock(&lock);
+	pthread_mutex_unlock(&lock);
+	return count(m, update);
+}
+
+static void drivers_lock_is_not_waited_for(void **state)
+{
+	static const struct hmm_mirror_ops locking = {
+		.sync_cpu_device_pagetables = count_locked,
+	};
+	struct hmm_mm_info info = { .size = sizeof(info) };
+	struct hmm_mirror other = { .ops = &locking };
+	int i;
+
+	(void)state;
+	begin();
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&other, mm), 0);
+	mmap_write_unlock(mm);
+	locks = true;
+	for (i = 0; i < 5; i++)
+		fork_once();
+	locks = false;
+	assert_int_equal(hmm_mm_query(mm, &info), 0);
+	assert_int_equal(info.late, 0);
+	assert_int_equal(hmm_mirror_unregister(&other), 0);
+	end();
+}
+
 static void *fork_often(void *arg)
 {
 	int i;
@@ -146,7 +193,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nobody_waits_in_vain),
 		cmocka_unit_test(several_threads),
+		cmocka_unit_test(drivers_lock_is_not_waited_for),
 	};
+
+	/* As a driver does that is there before it attaches. */
+	pthread_atfork(take_lock, let_go, let_go);
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
