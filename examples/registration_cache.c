@@ -130,7 +130,9 @@ static int pin(struct cache *cache, struct registration *reg)
 			     sizeof(*range->pfns));
 	ret = range->pfns ? 0 : -ENOMEM;
 	for (tries = 0; !ret && tries < TRIES; tries++) {
-		hmm_range_wait_until_valid(range, HMM_RANGE_DEFAULT_TIMEOUT);
+		if (!hmm_range_wait_until_valid(range,
+						HMM_RANGE_DEFAULT_TIMEOUT))
+			break;
 		mmap_read_lock(cache->mm);
 		ret = hmm_range_fault(range, true);
 		mmap_read_unlock(cache->mm);

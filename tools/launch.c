@@ -142,17 +142,19 @@ static int open_pipes(struct pipes *pipes)
 
 /* In the child. */
 static _Noreturn void become(char **argv, const struct sigaction *before,
-			     const struct pipes *pipes, bool traced)
+			     const sigset_t *mask, const struct pipes *pipes,
+			     bool traced)
 {
 	int error;
 	size_t i;
 	char go;
 
+	for (i = 0; i < NR_HANDLED; i++)
+		sigaction(handled[i].sig, &before[i], NULL);
+	sigprocmask(SIG_SETMASK, mask, NULL);
 	close(pipes->go[1]);
 	if (traced && read(pipes->go[0], &go, 1) != 1)
 		_exit(EXIT_CANNOT_RUN);
-	for (i = 0; i < NR_HANDLED; i++)
-		sigaction(handled[i].sig, &before[i], NULL);
 	execvp(argv[0], argv);
 	error = errno;
 	if (write(pipes->report[1], &error, sizeof(error)) < 0)
@@ -198,6 +200,7 @@ static int let_execute(const struct pipes *pipes)
 static int start(struct launch *launched, const struct collector *c,
 		 char **argv, const struct sigaction *before, bool traced)
 {
+	sigset_t all, mask;
 	struct pipes pipes;
 	int status = 0, error, ret;
 
@@ -210,9 +213,14 @@ static int start(struct launch *launched, const struct collector *c,
 		return EXIT_FAILURE;
 	}
 	fflush(NULL);
+	/* None is lost between the fork and who hands it on, or dies of it. */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &mask);
 	launched->pid = fork();
 	if (!launched->pid)
-		become(argv, before, &pipes, traced);
+		become(argv, before, &mask, &pipes, traced);
+	child = launched->pid;
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 	close(pipes.report[1]);
 	if (launched->pid < 0) {
 		cmd_error("can't start a process: %s", strerror(errno));
@@ -224,7 +232,6 @@ static int start(struct launch *launched, const struct collector *c,
 		ret = trace_start(&launched->trace, c, launched->pid);
 	if (ret)
 		goto out;
-	child = launched->pid;
 	error = let_execute(&pipes);
 	if (error) {
 		cmd_error("can't run '%s': %s", argv[0], strerror(error));

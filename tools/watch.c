@@ -157,6 +157,8 @@ static void print_summary(const struct watch *watch, const char *program)
 			  totals.remarks == 1 ? "" : "es", totals.remark);
 	if (!totals.mirrored) {
 		obstacle = program ? program_obstacle(program) : NULL;
+		if (!obstacle && totals.too_short)
+			obstacle = "what ran ended before its mirror was up";
 		cmd_error("0 processes were watched%s%s", obstacle ? ": " : "",
 			  obstacle ? obstacle : "");
 		return;
