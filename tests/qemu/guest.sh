@@ -78,7 +78,7 @@ unit_tests module source_module driver_loop other_process other_process_access \
 	known_vma mapped_later dmirror dmirror_life dmirror_churn told \
 	bad_input closed kernel_api kernel_nomem
 torture=$O/torture
-run torture 200 env HMM_SOURCE=module "$torture/torture" -t 30 -i
+run torture 300 env HMM_SOURCE=module "$torture/torture" -t 30 -i
 run snapshots 200 env HMM_SOURCE=module "$torture/snapshot" -n 50
 run torture-mutant 200 sh "$1/tests/qemu/broken.sh" env HMM_SOURCE=module \
 	MUTANT=unmap "$torture/torture-mutant" -t 8

@@ -26,13 +26,23 @@
 
 #include "torture.h"
 
-/* A thread that does not get on for so long hangs. */
-#define STALL_S 60
 #define REPORT_S 60
 
 struct torture t;
 
 static unsigned int seconds = 10;
+
+/* On an emulated machine, where all takes many times as long. */
+static bool is_slow(void)
+{
+	return getenv("HMM_TEST_SLOW");
+}
+
+/* A thread that does not get on for so long hangs. */
+static unsigned int stall_s(void)
+{
+	return is_slow() ? 180 : 60;
+}
 
 /* ---- Tallies ---------------------------------------------------------------- */
 
@@ -148,9 +158,9 @@ static void victim_main(void)
 	       "%u threads: %lu stale, %lu undecided\n",
 	       checks, seconds, (double)checks / seconds * 3600 / 1e6, seen,
 	       t.shared->nr_workers, t.shared->stale, t.shared->undecided);
-	/* Where all takes many times as long, time is up for some questions. */
+	/* Where it is slow, time is up for some questions. */
 	exit(ret || t.shared->stale || !checks ||
-	     (t.shared->undecided && !getenv("HMM_TEST_SLOW")));
+	     (t.shared->undecided && !is_slow()));
 }
 
 /* ---- The supervisor --------------------------------------------------------- */
@@ -222,7 +232,7 @@ static const char *stalled(uint64_t now)
 			last[i].steps = steps;
 			last[i].since = now;
 		}
-		if (now - last[i].since > STALL_S * 1000)
+		if (now - last[i].since > stall_s() * 1000)
 			return t.shared->worker[i].name;
 	}
 	return NULL;
@@ -230,7 +240,7 @@ static const char *stalled(uint64_t now)
 
 static int hang(const char *who)
 {
-	printf("HANG: %s made no progress for %d s\n", who, STALL_S);
+	printf("HANG: %s made no progress for %u s\n", who, stall_s());
 	print_stacks(t.shared->victim);
 	kill(t.shared->victim, SIGKILL);
 	return 1;
@@ -250,7 +260,7 @@ static int supervise(void)
 					 __ATOMIC_RELAXED);
 			stop = now;
 		}
-		if (stop && now - stop > STALL_S * 1000)
+		if (stop && now - stop > stall_s() * 1000)
 			return hang("the end");
 		who = stop ? NULL : stalled(now);
 		if (who)
