@@ -27,7 +27,7 @@ static struct mm_struct *mms;
 
 /* One fork at a time.  Outside of the registry, and of a driver's L. */
 static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
-static pid_t fork_owner; /* the thread that holds it */
+static __thread bool forks; /* this thread holds it */
 
 /* Attach and detach one after the other: both of two that race succeed. */
 static pthread_mutex_t attaching = PTHREAD_MUTEX_INITIALIZER;
@@ -190,7 +190,7 @@ void hmm_fork_begin(void)
 	struct mm_struct *mm = NULL;
 
 	pthread_mutex_lock(&forking);
-	WRITE_ONCE(fork_owner, gettid());
+	forks = true;
 	while ((mm = next_waiting(mm))) {
 		mm->fork_begun = hmm_events_fork_begin(mm);
 		if (!mm->fork_begun)
@@ -234,8 +234,9 @@ void hmm_fork_parent(void)
 	mm = mms;
 	pthread_mutex_unlock(&registry);
 	/* Not of a fork that began before the first attach. */
-	if (READ_ONCE(fork_owner) != gettid())
+	if (!forks)
 		return;
+	forks = false;
 	for (; mm; mm = mm->next) {
 		if (!mm->fork_begun)
 			continue;
@@ -243,7 +244,6 @@ void hmm_fork_parent(void)
 		hmm_events_fork_end(mm);
 		mmput(mm);
 	}
-	WRITE_ONCE(fork_owner, 0);
 	pthread_mutex_unlock(&forking);
 }
 
@@ -268,8 +268,11 @@ void hmm_fork_child(void)
 	pthread_mutex_unlock(&registry);
 	hmm_events_forget_self();
 	/* A thread that no longer exists may have held them. */
-	fork_owner = 0;
-	pthread_mutex_init(&forking, NULL);
+	if (forks)
+		pthread_mutex_unlock(&forking);
+	else
+		pthread_mutex_init(&forking, NULL);
+	forks = false;
 	pthread_mutex_init(&attaching, NULL);
 }
 

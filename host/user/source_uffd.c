@@ -38,7 +38,6 @@
 #define BARRIER_TIMEOUT_MS 500
 #define COVER_TRIES 3
 
-/* Lives in a mapping of its own: malloc's locks are not for forked(). */
 struct uffd_source {
 	struct hmm_source src;
 	struct uffd_shared *shared;
@@ -232,10 +231,9 @@ static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
 	struct uffd_source *u;
 	int ring, ret;
 
-	u = mmap(NULL, sizeof(*u), PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (u == MAP_FAILED)
-		return -errno;
+	u = calloc(1, sizeof(*u));
+	if (!u)
+		return -ENOMEM;
 	pthread_mutex_init(&u->request_lock, NULL);
 	pthread_mutex_init(&u->lock, NULL);
 	ring = map_shared(&u->shared);
@@ -277,7 +275,7 @@ out_shared:
 	close(ring);
 	munmap(u->shared, sizeof(*u->shared));
 out_source:
-	munmap(u, sizeof(*u));
+	free(u);
 	if (ret == -EMFILE && !*why)
 		snprintf(why, size, "%s: raise RLIMIT_NOFILE", strerror(-ret));
 	return ret;
@@ -320,7 +318,7 @@ static void uffd_detach(struct hmm_source *src)
 	addr_set_free(&u->covered);
 	close_all(u);
 	munmap(u->shared, sizeof(*u->shared));
-	munmap(u, sizeof(*u));
+	free(u);
 }
 
 /* ---- Records ------------------------------------------------------------ */
