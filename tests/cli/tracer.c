@@ -3,12 +3,48 @@
  * tracer.c - a program that traces: a child of its own, as a debugger does, or
  * with a COMMAND that and its children, as strace -f does
  */
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define PATIENCE_S 100
+
+/* Of the parent's descriptors: it has one for each process that it looks at. */
+static int open_devices(void)
+{
+	char path[280], file[32];
+	struct dirent *entry;
+	int devices = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)getppid());
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%s", (int)getppid(),
+			 entry->d_name);
+		memset(file, 0, sizeof(file));
+		if (readlink(path, file, sizeof(file) - 1) > 0)
+			devices += !strcmp(file, "/dev/hmm");
+	}
+	if (dir)
+		closedir(dir);
+	return devices;
+}
+
+/* It is searched for now and then: seldom, where a search takes long. */
+static void wait_until_both_are_looked_at(void)
+{
+	int i;
+
+	for (i = 0; i < PATIENCE_S * 10 && open_devices() < 2; i++)
+		usleep(100000);
+	/* It is open: for the rest. */
+	sleep(1);
+}
 
 static int trace_child(void)
 {
@@ -25,8 +61,7 @@ static int trace_child(void)
 	}
 	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
 		return 1;
-	/* Long enough for who looks for it. */
-	sleep(1);
+	wait_until_both_are_looked_at();
 	if (ptrace(PTRACE_CONT, pid, NULL, NULL) ||
 	    waitpid(pid, &status, 0) != pid)
 		return 2;
