@@ -44,6 +44,14 @@ static void insert(struct addr_set *set, unsigned long start, unsigned long end)
 	node->start = start;
 	node->end = end;
 	hmm_interval_insert(&set->tree, node);
+	set->nr++;
+}
+
+static void take_out(struct addr_set *set, struct hmm_interval *node)
+{
+	hmm_interval_remove(&set->tree, node);
+	put_node(set, node);
+	set->nr--;
 }
 
 bool addr_set_contains(const struct addr_set *set, unsigned long start,
@@ -66,8 +74,7 @@ void addr_set_add(struct addr_set *set, unsigned long start, unsigned long end)
 			start = node->start;
 		if (node->end > end)
 			end = node->end;
-		hmm_interval_remove(&set->tree, node);
-		put_node(set, node);
+		take_out(set, node);
 	}
 	insert(set, start, end);
 }
@@ -80,8 +87,7 @@ void addr_set_remove(struct addr_set *set, unsigned long start,
 	while ((node = hmm_interval_first(&set->tree, start, end))) {
 		unsigned long first = node->start, last = node->end;
 
-		hmm_interval_remove(&set->tree, node);
-		put_node(set, node);
+		take_out(set, node);
 		insert(set, first, start);
 		insert(set, end, last);
 	}

@@ -10,6 +10,7 @@ struct addr_set {
 	struct hmm_interval_tree tree;
 	struct hmm_interval *spare; /* unused nodes, by their left */
 	unsigned int spares;
+	unsigned int nr; /* intervals in the tree */
 };
 
 /* Is all of [start, end) in it? */

@@ -38,6 +38,14 @@
 #define BARRIER_TIMEOUT_MS 500
 #define COVER_TRIES 3
 
+/*
+ * A piece of a vma that is watched by itself makes two vmas more, of which a
+ * process may have 65,530 (vm.max_map_count), and the application needs most of
+ * them.  When there are so many pieces, what is near is watched with the next.
+ */
+#define PIECES 4096
+#define NEAR (2ul << 20)
+
 struct uffd_source {
 	struct hmm_source src;
 	struct uffd_shared *shared;
@@ -45,6 +53,7 @@ struct uffd_source {
 	uint32_t lost;  /* losses that were handed out */
 	/* Each only where it is still ours; monitor is a pidfd. */
 	struct hmm_own_fd events, sock, eventfd, monitor, pagemap;
+	bool said_busy, said_full;
 
 	pthread_mutex_t request_lock; /* one request at a time on sock */
 	uint64_t requests;            /* the id of the last one */
@@ -543,6 +552,41 @@ static int cover_again(struct uffd_source *u, unsigned long start,
 	return -EOPNOTSUPP;
 }
 
+/* Each said once as a warning: drivers try again and again. */
+static enum hmm_log_level first(bool *said)
+{
+	return __atomic_exchange_n(said, true, __ATOMIC_RELAXED) ? HMM_LOG_DEBUG
+								 : HMM_LOG_WARN;
+}
+
+static int watch(struct uffd_source *u, unsigned long start, unsigned long end,
+		 bool near)
+{
+	int ret;
+
+	/* Something there may be of a kind that can't be watched. */
+	if (near &&
+	    !request(u, start & ~(NEAR - 1), (end + NEAR - 1) & ~(NEAR - 1)))
+		return 0;
+	ret = request(u, start, end);
+	if (ret == -EINVAL || ret == -EPERM)
+		ret = cover_again(u, start, end);
+	if (ret == -EBUSY) {
+		hmm_log(first(&u->said_busy),
+			"hmm: another userfaultfd of this process watches some "
+			"memory in %lx-%lx already; a vma can have only one\n",
+			start, end);
+		ret = -EOPNOTSUPP;
+	}
+	if (ret == -ENOMEM)
+		hmm_log(first(&u->said_full),
+			"hmm: no memory to watch %lx-%lx, or too many vmas: "
+			"raise the sysctl vm.max_map_count, or register larger "
+			"ranges\n",
+			start, end);
+	return ret;
+}
+
 /* Mapped and watched now?  Without PAGEMAP_SCAN: mapped now? */
 static bool all_watched(struct uffd_source *u, unsigned long start,
 			unsigned long end)
@@ -580,30 +624,18 @@ static int uffd_cover(struct hmm_source *src, unsigned long start,
 	struct uffd_source *u = uffd_of(src);
 	struct hmm_interval *node;
 	uint64_t unmaps;
-	bool known;
+	bool known, near;
 	int ret;
 
 	pthread_mutex_lock(&u->lock);
 	known = is_covered(u, start, end);
+	near = u->covered.nr >= PIECES;
 	unmaps = u->unmaps;
 	pthread_mutex_unlock(&u->lock);
 	if (known)
 		return 0;
 
-	ret = request(u, start, end);
-	if (ret == -EINVAL || ret == -EPERM)
-		ret = cover_again(u, start, end);
-	if (ret == -EBUSY) {
-		pr_warn("hmm: another userfaultfd of this process watches some "
-			"memory in %lx-%lx already; a vma can have only one\n",
-			start, end);
-		ret = -EOPNOTSUPP;
-	}
-	if (ret == -ENOMEM)
-		pr_warn("hmm: no memory to watch %lx-%lx, or too many vmas: "
-			"raise the sysctl vm.max_map_count, or register larger "
-			"ranges\n",
-			start, end);
+	ret = watch(u, start, end, near);
 	if (ret)
 		return ret;
 	if (!all_watched(u, start, end))

@@ -432,23 +432,71 @@ static void test_cover(void **state)
 				 -EOPNOTSUPP);
 }
 
-static void test_second_userfaultfd(void **state)
+/* Another userfaultfd that watches these two pages. */
+static int watch_two(const char *p)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	char *p = map(2 * PAGE);
 	int fd = (int)syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY);
 
-	(void)state;
 	assert_true(fd >= 0);
 	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
 	reg.range.start = (unsigned long)p;
 	reg.range.len = 2 * PAGE;
 	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
+	return fd;
+}
+
+static void test_second_userfaultfd(void **state)
+{
+	char *p = map(2 * PAGE);
+	int fd = watch_two(p);
+
+	(void)state;
 	assert_int_equal(cover(source, p, 2 * PAGE), -EOPNOTSUPP);
 	close(fd);
 	assert_int_equal(cover(source, p, 2 * PAGE), 0);
 	munmap(p, 2 * PAGE);
+}
+
+static unsigned int count_maps(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	unsigned int n = 0;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps))
+		n++;
+	fclose(maps);
+	return n;
+}
+
+/*
+ * Each page that is watched by itself splits a vma, and a process may have some
+ * 65,000: most of them are left to the application.
+ */
+static void test_many_pieces(void **state)
+{
+	const unsigned int pieces = 12000;
+	const size_t size = (2 * pieces + 2) * PAGE;
+	struct seen seen = { 0 };
+	char *p = map(size), *last = p + (size_t)2 * (pieces - 1) * PAGE;
+	unsigned int i, before = count_maps();
+	int fd = watch_two(p + size - 2 * PAGE);
+
+	(void)state;
+	for (i = 0; i < pieces; i++)
+		assert_int_equal(cover(source, p + (size_t)2 * i * PAGE, PAGE),
+				 0);
+	assert_true(count_maps() - before < pieces);
+	assert_int_equal(drain(source, &seen), 0);
+	/* What is near can't be watched, and it can. */
+	munmap(last, PAGE);
+	assert_int_equal(drain(source, &seen), 0);
+	assert_true(saw(&seen, last, PAGE, HMM_EVENT_PAST, HMM_CHANGE_UNMAP));
+	close(fd);
+	munmap(p, size);
 }
 
 int main(void)
@@ -466,6 +514,7 @@ int main(void)
 		TEST(test_barrier_waits),
 		TEST(test_cover),
 		TEST(test_second_userfaultfd),
+		TEST(test_many_pieces),
 	};
 
 	return cmocka_run_group_tests_name("source_uffd", tests, NULL, NULL);
