@@ -43,6 +43,28 @@ static inline void fresh(char *p)
 			 p);
 }
 
+/* The one that runs, if one does. */
+static struct churn *churning;
+
+/*
+ * For the oracle, under a source that tells of a change when it has been made:
+ * let whoever makes one now get done with it.
+ */
+static inline bool churn_settle(void *ctx)
+{
+	struct churn *c = __atomic_load_n(&churning, __ATOMIC_ACQUIRE);
+	unsigned long rounds;
+
+	(void)ctx;
+	if (!c)
+		return true;
+	rounds = __atomic_load_n(&c->rounds, __ATOMIC_ACQUIRE);
+	while (__atomic_load_n(&c->rounds, __ATOMIC_ACQUIRE) < rounds + 2 &&
+	       __atomic_load_n(&churning, __ATOMIC_ACQUIRE))
+		usleep(100);
+	return true;
+}
+
 static inline void *churn_main(void *arg)
 {
 	struct churn *c = arg;
@@ -86,11 +108,12 @@ static inline void *churn_main(void *arg)
 			waitpid(pid, NULL, 0);
 			break;
 		}
-		__atomic_fetch_add(&c->rounds, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&c->rounds, 1, __ATOMIC_RELEASE);
 		if (rand_r(&seed) % 4 == 0)
 			usleep(100);
 		fresh(p);
 	}
+	__atomic_store_n(&churning, NULL, __ATOMIC_RELEASE);
 	return NULL;
 }
 
@@ -102,6 +125,7 @@ static inline void churn_start(struct churn *c, struct mm_struct *mm)
 	*c = (struct churn){ .all_kinds = info.level >= 2 };
 	/* Twice the size: the other half is where it is moved to. */
 	c->p = map_place();
+	churning = c;
 	assert_int_equal(pthread_create(&c->thread, NULL, churn_main, c), 0);
 }
 

@@ -18,7 +18,7 @@
 
 #include "source.h"
 
-#define WATCHDOG 120
+#define WATCHDOG 600
 /* A fork alone makes one for each private vma. */
 #define MANY_EVENTS 4096
 

@@ -56,10 +56,13 @@ static inline bool is_slow(void)
 	return slowness() > 1;
 }
 
+/* How many times as long as on an idle machine anything may take. */
+#define PATIENCE 5
+
 /* Hangs are failures: one alarm for each test program or test. */
 static inline void watchdog(unsigned int seconds)
 {
-	alarm(slowness() * seconds);
+	alarm(slowness() * PATIENCE * seconds);
 }
 
 /*
@@ -163,61 +166,99 @@ static inline void range_start(struct hmm_range *range, struct mm_struct *mm,
 		hmm_range_register(range, mm, start, start + pages * PAGE), 0);
 }
 
+/* ms.  No watchdog lasts that long. */
+#define FOR_EVER (3600 * 1000ul)
+
 static inline bool range_wait(struct hmm_range *range)
 {
-	return hmm_range_wait_until_valid(range, HMM_RANGE_DEFAULT_TIMEOUT);
+	return hmm_range_wait_until_valid(range, FOR_EVER);
 }
 
 /*
- * Valid, given a moment: while a change anywhere is counted but not yet
- * described, hmm_range_valid() says false without it being a verdict.
+ * Valid, given time: while a change anywhere is counted but not yet described,
+ * hmm_range_valid() says false without it being a verdict.
  */
 static inline bool range_valid_soon(struct hmm_range *range)
 {
-	int tries;
-
-	for (tries = 0; tries < 1000; tries++) {
-		if (hmm_range_valid(range))
-			return true;
-		if (!range->valid)
+	while (!hmm_range_valid(range)) {
+		if (!__atomic_load_n(&range->valid, __ATOMIC_RELAXED))
 			return false;
 		usleep(100);
 	}
-	return false;
+	return true;
 }
 
-/* As a driver does it: wait, lock, snapshot or fault, until it isn't busy. */
-static inline long range_get(struct hmm_range *range, struct mm_struct *mm,
-			     bool fault)
+/*
+ * As a driver does it: wait, lock, snapshot or fault, until it isn't busy.  A
+ * driver gives up at some time, which the watchdog does here.
+ */
+static inline long range_get_within(struct hmm_range *range,
+				    struct mm_struct *mm, bool fault,
+				    unsigned long ms)
 {
-	int tries = 100;
+	unsigned int tries = 0;
 	long ret;
 
 	do {
-		if (!range_wait(range))
+		if (!hmm_range_wait_until_valid(range, ms))
 			return -ETIMEDOUT;
 		mmap_read_lock(mm);
 		ret = fault ? hmm_range_fault(range, true)
 			    : hmm_range_snapshot(range);
 		mmap_read_unlock(mm);
-	} while (ret == -EBUSY && --tries);
+		if (++tries > 100)
+			usleep(1000);
+	} while (ret == -EBUSY);
 	return ret;
+}
+
+static inline long range_get(struct hmm_range *range, struct mm_struct *mm,
+			     bool fault)
+{
+	return range_get_within(range, mm, fault, FOR_EVER);
 }
 
 /* The same until it holds: other changes may come in between, or be lost. */
 static inline long range_fault_until_valid(struct hmm_range *range,
 					   struct mm_struct *mm)
 {
-	int tries = 100;
 	long ret;
 
 	do {
 		ret = range_get(range, mm, true);
-	} while (ret > 0 && !range_valid_soon(range) && --tries);
-	return tries ? ret : -EBUSY;
+	} while (ret > 0 && !range_valid_soon(range));
+	return ret;
 }
 
 #define range_snapshot(range, mm) range_get(range, mm, false)
 #define range_fault(range, mm) range_get(range, mm, true)
+
+/* As long as a callback runs, if this takes more than the library waits. */
+static inline int mirror_unregister(struct hmm_mirror *mirror)
+{
+	int ret;
+
+	do
+		ret = hmm_mirror_unregister(mirror);
+	while (ret == -ETIMEDOUT);
+	return ret;
+}
+
+/* ---- What a source of level 1 does not see -------------------------------- */
+
+/* Pages that the kernel has moved elsewhere, of anybody. */
+static inline uint64_t migrations(void)
+{
+	char line[128];
+	uint64_t n = 0;
+	FILE *file = fopen("/proc/vmstat", "re");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "pgmigrate_success %lu", &n) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return n;
+}
 
 #endif

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +28,7 @@
 #define PAGE 4096ul
 #define EVENTS 64
 #define SKIP 255
-#define WATCHDOG_S 100
+#define WATCHDOG_S 600
 
 struct seen {
 	struct hmm_event event[EVENTS];
@@ -48,9 +50,22 @@ static inline struct hmm_source *attach(void)
 	return ret ? NULL : src;
 }
 
+/* A container's seccomp profile may forbid it, or the kernel lack it. */
+static inline void need_userfaultfd(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY);
+
+	if (fd < 0) {
+		print_message("skip: userfaultfd(): %s\n", strerror(errno));
+		skip();
+	}
+	close(fd);
+}
+
 static inline int setup(void **state)
 {
 	(void)state;
+	need_userfaultfd();
 	alarm(WATCHDOG_S);
 	source = attach();
 	return source ? 0 : -1;

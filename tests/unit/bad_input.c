@@ -16,8 +16,7 @@ static void assert_usable(void)
 	uint64_t pfns[2];
 
 	range_start(&range, mm, p, 2, pfns, DEV_VALID);
-	assert_int_equal(range_fault(&range, mm), 2);
-	assert_true(range_valid_soon(&range));
+	assert_int_equal(range_fault_until_valid(&range, mm), 2);
 	munmap(p, 2 * PAGE);
 	assert_false(hmm_range_valid(&range));
 	hmm_range_unregister(&range);
@@ -298,7 +297,7 @@ static void callback_never_returns(void **state)
 	mm = attach();
 	assert_usable();
 	__atomic_store_n(&release_it, true, __ATOMIC_RELEASE);
-	assert_int_equal(hmm_mirror_unregister(&mirror), 0);
+	assert_int_equal(mirror_unregister(&mirror), 0);
 }
 
 /* Use up every file descriptor, and say how many to give back. */
@@ -396,7 +395,7 @@ static void map_count_exhausted(void **state)
 	assert_int_equal(range_fault_until_valid(&range, mm), 1);
 	madvise(p, PAGE, MADV_DONTNEED);
 	assert_false(hmm_range_valid(&range));
-	ret = range_fault(&range, mm);
+	ret = range_get_within(&range, mm, true, HMM_RANGE_DEFAULT_TIMEOUT);
 	/*
 	 * To see the end of this uffd needs memory, which needs a vma, and kvm
 	 * takes the locks of all vmas, which takes its time.

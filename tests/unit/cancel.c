@@ -113,8 +113,7 @@ static void look_fault_and_ask(void **state)
 	run(&job, call_find_vma);
 	assert_int_equal(job.ret, 0);
 	/* Everything is as it was: nobody holds a lock. */
-	assert_int_equal(range_fault(&job.range, mm), 4);
-	assert_true(range_valid_soon(&job.range));
+	assert_int_equal(range_fault_until_valid(&job.range, mm), 4);
 	hmm_range_unregister(&job.range);
 	munmap(job.p, 4 * PAGE);
 }

@@ -53,9 +53,8 @@ static void attach_in_child(char *p)
 	range.default_flags = DEV_VALID;
 	CHECK(hmm_range_register(&range, own, (unsigned long)p,
 				 (unsigned long)p + PAGE) == 0);
-	ret = range_get(&range, own, true);
+	ret = range_fault_until_valid(&range, own);
 	CHECK(ret == 1);
-	CHECK(hmm_range_valid(&range));
 	madvise(p, PAGE, MADV_DONTNEED);
 	CHECK(!hmm_range_valid(&range));
 	hmm_range_unregister(&range);
@@ -82,7 +81,7 @@ static void child_is_dead_and_can_attach(void **state)
 		if (!pid) {
 			struct hmm_range other;
 
-			alarm(20);
+			watchdog(20);
 			CHECK(!hmm_range_valid(&range));
 			CHECK(!range_wait(&range));
 			mmap_read_lock(mm);
@@ -101,8 +100,7 @@ static void child_is_dead_and_can_attach(void **state)
 		}
 		/* What the child does is no change of ours. */
 		assert_child(pid);
-		assert_int_equal(range_fault(&range, mm), 1);
-		assert_true(range_valid_soon(&range));
+		assert_int_equal(range_fault_until_valid(&range, mm), 1);
 	}
 	hmm_range_unregister(&range);
 	assert_int_equal(hmm_mirror_unregister(&mirror), 0);
@@ -111,7 +109,8 @@ static void child_is_dead_and_can_attach(void **state)
 
 static void detach_after_raw_clone(struct hmm_range *range)
 {
-	alarm(20);
+	/* Of many tries, each has to end. */
+	alarm(10 * slowness());
 	mmap_read_lock(mm);
 	CHECK(hmm_range_snapshot(range) == -EFAULT);
 	mmap_read_unlock(mm);
@@ -127,7 +126,7 @@ static void detach_after_raw_clone(struct hmm_range *range)
  */
 static void raw_clone_child_is_dead(void **state)
 {
-	int status = 0, tries = 5;
+	int status = 0, tries = 20;
 	char *p = map_touched(1);
 	struct hmm_range range;
 	uint64_t pfn;
@@ -143,8 +142,7 @@ static void raw_clone_child_is_dead(void **state)
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 	} while (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && --tries);
 	assert_int_equal(status, 0);
-	assert_int_equal(range_fault(&range, mm), 1);
-	assert_true(range_valid_soon(&range));
+	assert_int_equal(range_fault_until_valid(&range, mm), 1);
 	hmm_range_unregister(&range);
 	munmap(p, PAGE);
 }
@@ -217,7 +215,7 @@ static void fork_storm(void **state)
 			struct hmm_range range;
 			uint64_t pfn;
 
-			alarm(20);
+			watchdog(20);
 			range_init(&range, &pfn);
 			CHECK(hmm_range_register(&range, mm, (unsigned long)p,
 						 (unsigned long)p + PAGE) ==

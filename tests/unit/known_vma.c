@@ -3,6 +3,7 @@
  * known_vma.c - what is remembered of a vma, and of KSM, must be what holds now
  */
 #include <fcntl.h>
+#include <time.h>
 
 #include "attached.h"
 
@@ -197,8 +198,8 @@ static void ksm_is_noticed(void **state)
 {
 	char *p = map_touched(1), *same = map_touched(2);
 	long run = ksm_read("run"), pages = ksm_read("pages_to_scan");
+	time_t until = time(NULL) + 10 * slowness();
 	bool promised, shared = false;
-	int tries;
 
 	(void)state;
 	if (source_is(mm, "module")) {
@@ -217,7 +218,7 @@ static void ksm_is_noticed(void **state)
 		/* There may be others' memory, to be gone through twice. */
 		ksm_write("pages_to_scan", 50000);
 	}
-	for (tries = 0; tries < 10000 && !shared; tries++) {
+	while (!shared && time(NULL) < until) {
 		usleep(1000);
 		shared = are_one(same);
 	}

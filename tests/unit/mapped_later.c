@@ -26,8 +26,7 @@ static int teardown(void **state)
 /* A valid range over memory that goes is not valid any more. */
 static void assert_watched(struct hmm_range *range, char *p)
 {
-	assert_int_equal(range_fault(range, mm), 4);
-	assert_true(hmm_range_valid(range));
+	assert_int_equal(range_fault_until_valid(range, mm), 4);
 	assert_int_equal(munmap(p, 4 * PAGE), 0);
 	assert_false(hmm_range_valid(range));
 }
@@ -102,8 +101,7 @@ static void test_part_of_it(void **state)
 	assert_ptr_equal(mmap(p + PAGE, PAGE, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
 			 p + PAGE);
-	assert_int_equal(range_fault(&range, mm), 4);
-	assert_true(hmm_range_valid(&range));
+	assert_int_equal(range_fault_until_valid(&range, mm), 4);
 	munmap(p + PAGE, PAGE);
 	assert_false(hmm_range_valid(&range));
 	hmm_range_unregister(&range);
