@@ -29,15 +29,18 @@ int cmd_usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A process id, and nothing else?  *pid stays as it is if not. */
 bool cmd_parse_pid(const char *text, pid_t *pid);
 
-/* Does libhmm know a source of this name, available or not? */
-bool cmd_source_exists(const char *name);
+/*
+ * A source that the user named: EXIT_SUCCESS if it can be used here, else, after
+ * a message, EXIT_USAGE (there is none of the name) or EXIT_FAILURE.
+ */
+int cmd_check_source(const char *name);
 
 /*
  * Open a file for results before they are there, since it is no use to run a
  * program for results that can't be written.  NULL after a message.
  */
 FILE *cmd_open_output(const char *path);
-/* Complains if not all could be written. */
-void cmd_close_output(FILE *f, const char *path);
+/* Complains if not all could be written: false. */
+bool cmd_close_output(FILE *f, const char *path);
 
 #endif

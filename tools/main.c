@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /* main.c - hmm: mirror, watch and inspect the memory of processes */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd.h"
 #include "hmm.h"
@@ -76,15 +78,23 @@ bool cmd_parse_pid(const char *text, pid_t *pid)
 	return true;
 }
 
-bool cmd_source_exists(const char *name)
+int cmd_check_source(const char *name)
 {
 	struct hmm_source_info info = { .size = sizeof(info) };
 	unsigned int i;
 
-	for (i = 0; !hmm_source_query(i, &info); i++)
-		if (!strcmp(info.name, name))
-			return true;
-	return false;
+	for (i = 0; !hmm_source_query(i, &info); i++) {
+		if (strcmp(info.name, name))
+			continue;
+		/* EAGAIN: in a moment it can. */
+		if (!info.error || info.error == -EAGAIN)
+			return EXIT_SUCCESS;
+		cmd_error("source %s can't be used here: %s", name,
+			  info.reason[0] ? info.reason : strerror(-info.error));
+		return EXIT_FAILURE;
+	}
+	return cmd_usage_error("there is no source '%s'; hmm info lists them",
+			       name);
 }
 
 FILE *cmd_open_output(const char *path)
@@ -96,15 +106,36 @@ FILE *cmd_open_output(const char *path)
 	return f;
 }
 
-void cmd_close_output(FILE *f, const char *path)
+bool cmd_close_output(FILE *f, const char *path)
 {
 	bool failed = ferror(f);
 
-	if (fclose(f) || failed)
+	/* Of what failed earlier the reason is not known any more. */
+	if (fclose(f))
 		cmd_error("can't write all of %s: %s", path, strerror(errno));
+	else if (failed)
+		cmd_error("can't write all of %s", path);
+	else
+		return true;
+	return false;
 }
 
-int main(int argc, char **argv)
+/*
+ * Descriptors that are closed would be given to what is opened next, and
+ * messages go there.  The command finds them as they were.
+ */
+static void open_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static int run(int argc, char **argv)
 {
 	unsigned int version = hmm_version();
 	size_t i;
@@ -128,4 +159,15 @@ int main(int argc, char **argv)
 		return commands[i].run(argc - 1, argv + 1);
 	}
 	return cmd_usage_error("there is no command '%s'", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	int ret;
+
+	open_standard_files();
+	ret = run(argc, argv);
+	if (!cmd_close_output(stdout, "the output") && ret == EXIT_SUCCESS)
+		ret = EXIT_FAILURE;
+	return ret;
 }

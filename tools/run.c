@@ -158,12 +158,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 	if (optind == argc)
 		return cmd_usage_error("which command?");
 	hmm_set_log(NULL);
-	if (o->source && !cmd_source_exists(o->source))
-		return cmd_usage_error(
-			"there is no source '%s'; hmm info lists "
-			"them",
-			o->source);
-	return EXIT_SUCCESS;
+	return o->source ? cmd_check_source(o->source) : EXIT_SUCCESS;
 }
 
 static int run_command(struct run *run, char **argv, struct summary *summary)

@@ -73,8 +73,8 @@ static void add_processes(struct rows *rows, const struct summary *s)
 		extend_row(row, "; %s ended before their mirror was up",
 			   format_count(t->too_short).s);
 	if (t->forks)
-		extend_row(row, "; %s forks, mirrored only once they execute",
-			   format_count(t->forks).s);
+		extend_row(row, "; %s fork%s, mirrored only once they execute",
+			   format_count(t->forks).s, t->forks == 1 ? "" : "s");
 	if (t->left_out)
 		extend_row(row, "; %s were too many",
 			   format_count(t->left_out).s);
@@ -128,7 +128,7 @@ static void add_accesses(struct rows *rows, const struct dmirror_stats *d)
 		rows->nr--;
 	if (errors)
 		add_row(rows, "  found no memory",
-			"%s, where the program had taken it away",
+			"%s: taken away meanwhile, or can't be mirrored",
 			format_count(errors).s);
 }
 

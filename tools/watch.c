@@ -345,13 +345,14 @@ int cmd_watch(int argc, char **argv)
 		return cmd_usage_error("which command?");
 	/* A command of that name is what follows "--". */
 	if (argc - optind == 1 && strcmp(argv[optind - 1], "--"))
-		cmd_parse_pid(argv[optind], &pid);
+		if (!cmd_parse_pid(argv[optind], &pid) && *argv[optind] &&
+		    !argv[optind][strspn(argv[optind], "0123456789")])
+			return cmd_usage_error("'%s' is not a process id",
+					       argv[optind]);
 	hmm_set_log(NULL);
-	if (source && !cmd_source_exists(source))
-		return cmd_usage_error(
-			"there is no source '%s'; hmm info lists "
-			"them",
-			source);
+	ret = source ? cmd_check_source(source) : EXIT_SUCCESS;
+	if (ret)
+		return ret;
 	if (output && !(watch.out = cmd_open_output(output)))
 		return EXIT_FAILURE;
 	ret = watch_session(&watch, argv + optind, pid, source);

@@ -23,6 +23,13 @@ check "info: the sources and what they miss" \
 	"does not see: mprotect"
 check "info: the limits" has out "ulimit -n" "ulimit -l" "vm.max_map_count" \
 	"userfaultfd" "CAP_SYS_ADMIN" "CAP_BPF"
+for args in info "info --json" "snapshot $$" "snapshot $$ --json" --help; do
+	"$HMM" $args >/dev/full 2>"$TMP/err"
+	status=$?
+	check "$args, to a full disk: status 1" status_is 1
+	check "$args, to a full disk: said" \
+		has err "can't write all of the output"
+done
 try "$HMM" info extra
 check "info: an operand has status 2" status_is 2
 try "$HMM" info --json

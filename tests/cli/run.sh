@@ -22,6 +22,14 @@ check "not executable: status 126" status_is 126
 try "$HMM" run -o /nonexistent/file -- touch "$TMP/ran"
 check "an output that can't be written: status 1" status_is 1
 check "and the program has not run" [ ! -e "$TMP/ran" ]
+for source in $("$HMM" info | awk '/^  [a-z]+ +level/ { name = $1 }
+	/^          not available/ { print name }'); do
+	try "$HMM" run --source $source -- touch "$TMP/ran"
+	check "$source, which can't be used: status 1" status_is 1
+	check "$source, which can't be used: said" \
+		has err "source $source can't be used here: "
+	check "$source, which can't be used: not run" [ ! -e "$TMP/ran" ]
+done
 
 # ---- With each source -------------------------------------------------------
 

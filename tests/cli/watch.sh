@@ -13,6 +13,16 @@ try "$HMM" watch --source nonsense -- true
 check "an unknown source: status 2" status_is 2
 try "$HMM" watch -- "$TMP/nonsense"
 check "not found: status 127" status_is 127
+for number in 0 99999999999999999999; do
+	try "$HMM" watch $number
+	check "$number is no process id: status 2" status_is 2
+done
+# What is opened must not get the number that messages go to.
+try sh -c 'exec "$@" 2>&-' sh "$HMM" watch -- \
+	sh -c 'readlink /proc/$PPID/fd/2; [ -e /proc/$$/fd/2 ] || echo closed'
+check "stderr closed: messages go nowhere, the command has it closed" \
+	[ "$(cat "$TMP/out")" = "/dev/null
+closed" ]
 
 for source in $available; do
 	try "$HMM" watch --source $source -o "$TMP/lines" -- "$change" 4
