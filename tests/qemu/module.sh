@@ -41,22 +41,32 @@ load()
 # Device after device, each opened, used and closed by a process that is killed.
 users()
 {
-	while :; do
+	until [ -e stop ]; do
 		timeout -s KILL 1 env HMM_SOURCE=module \
 			"$O/tests/driver_loop" >/dev/null 2>&1
 	done
 }
 
+# Who is killed closes his files when he gets round to it.
+unused()
+{
+	for i in $(seq 600); do
+		[ "$(cat /sys/module/hmm/refcnt)" != 0 ] || break
+		sleep 0.1
+	done
+}
+
 use_and_unload()
 {
+	rm -f stop
 	ok "unload hmm_gup" rmmod hmm_gup
 	ok "unload hmm_selftest" rmmod hmm_selftest
 	ok "unload hmm_dmirror" rmmod hmm_dmirror
 	users &
 	sleep 5
-	kill $!
-	# The last of them.
-	sleep 2
+	touch stop
+	wait
+	unused
 	ok "unload hmm" rmmod hmm
 	ok "load again" insmod "$modules/hmm.ko"
 	ok "unload again" rmmod hmm
