@@ -230,6 +230,19 @@ static inline long range_fault_until_valid(struct hmm_range *range,
 	return ret;
 }
 
+/*
+ * A change waits for the mirrors for a second, and no longer.  Where all stands
+ * still for as long, as a machine may that has a lot else to do, it rightly goes
+ * on alone, and nothing can be said: what returns false for that is done again.
+ */
+static inline void until_in_time(bool (*in_time)(void))
+{
+	int tries = 10;
+
+	while (!in_time())
+		assert_true(--tries);
+}
+
 #define range_snapshot(range, mm) range_get(range, mm, false)
 #define range_fault(range, mm) range_get(range, mm, true)
 

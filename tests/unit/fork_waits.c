@@ -49,21 +49,41 @@ static void end(void)
 	assert_int_equal(hmm_mm_detach(mm), 0);
 }
 
+/* Did all that had to wait do so to the end? */
+static bool in_time(void)
+{
+	struct hmm_mm_info info = { .size = sizeof(info) };
+
+	assert_int_equal(hmm_mm_query(mm, &info), 0);
+	return !info.late;
+}
+
+/* The mirror was told before the change that was just made. */
+static bool was_told(long before)
+{
+	if (__atomic_load_n(&told, __ATOMIC_RELAXED) > before)
+		return true;
+	assert_false(in_time());
+	return false;
+}
+
 /* Ranges can be used, and changes wait, as ever. */
-static void assert_usable(void)
+static bool is_usable(void)
 {
 	char *p = map_touched(4);
 	struct hmm_range range;
 	uint64_t pfns[4];
 	long before;
+	bool ret;
 
 	range_start(&range, mm, p, 4, pfns, DEV_VALID);
 	assert_int_equal(range_fault_until_valid(&range, mm), 4);
 	before = __atomic_load_n(&told, __ATOMIC_RELAXED);
 	munmap(p, 4 * PAGE);
-	assert_true(__atomic_load_n(&told, __ATOMIC_RELAXED) > before);
+	ret = was_told(before);
 	assert_false(hmm_range_valid(&range));
 	hmm_range_unregister(&range);
+	return ret;
 }
 
 static void fork_once(void)
@@ -80,28 +100,31 @@ static void fork_once(void)
 	assert_int_equal(status, 0);
 }
 
-static void nobody_waits_in_vain(void **state)
+static bool forks_were_told(void)
 {
-	struct hmm_mm_info info = { .size = sizeof(info) };
+	bool ret = true;
 	long before;
 	char *p;
 	int i;
 
-	(void)state;
 	begin();
 	p = map_touched(16);
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 5 && ret; i++) {
 		memset(p, i, 16 * PAGE);
 		before = __atomic_load_n(&told, __ATOMIC_RELAXED);
 		fork_once();
 		/* Before the first page was write-protected. */
-		assert_true(__atomic_load_n(&told, __ATOMIC_RELAXED) > before);
-		assert_usable();
+		ret = was_told(before) && is_usable() && in_time();
 	}
-	assert_int_equal(hmm_mm_query(mm, &info), 0);
-	assert_int_equal(info.late, 0);
 	munmap(p, 16 * PAGE);
 	end();
+	return ret;
+}
+
+static void nobody_waits_in_vain(void **state)
+{
+	(void)state;
+	until_in_time(forks_were_told);
 }
 
 /* A driver takes its L before each fork, and in its callback. */
@@ -127,16 +150,15 @@ static int count_locked(struct hmm_mirror *m, const struct hmm_update *update)
 	return count(m, update);
 }
 
-static void drivers_lock_is_not_waited_for(void **state)
+static bool forks_with_the_lock(void)
 {
 	static const struct hmm_mirror_ops locking = {
 		.sync_cpu_device_pagetables = count_locked,
 	};
-	struct hmm_mm_info info = { .size = sizeof(info) };
 	struct hmm_mirror other = { .ops = &locking };
+	bool ret;
 	int i;
 
-	(void)state;
 	begin();
 	mmap_write_lock(mm);
 	assert_int_equal(hmm_mirror_register(&other, mm), 0);
@@ -145,10 +167,16 @@ static void drivers_lock_is_not_waited_for(void **state)
 	for (i = 0; i < 5; i++)
 		fork_once();
 	locks = false;
-	assert_int_equal(hmm_mm_query(mm, &info), 0);
-	assert_int_equal(info.late, 0);
+	ret = in_time();
 	assert_int_equal(hmm_mirror_unregister(&other), 0);
 	end();
+	return ret;
+}
+
+static void drivers_lock_is_not_waited_for(void **state)
+{
+	(void)state;
+	until_in_time(forks_with_the_lock);
 }
 
 static void *fork_often(void *arg)
@@ -161,12 +189,12 @@ static void *fork_often(void *arg)
 	return NULL;
 }
 
-static void several_threads(void **state)
+static bool usable_afterwards(void)
 {
 	pthread_t thread[3];
+	bool ret;
 	int i;
 
-	(void)state;
 	begin();
 	for (i = 0; i < 3; i++)
 		assert_int_equal(
@@ -184,8 +212,15 @@ static void several_threads(void **state)
 	}
 	for (i = 0; i < 3; i++)
 		pthread_join(thread[i], NULL);
-	assert_usable();
+	ret = is_usable();
 	end();
+	return ret;
+}
+
+static void several_threads(void **state)
+{
+	(void)state;
+	until_in_time(usable_afterwards);
 }
 
 int main(void)
