@@ -38,6 +38,11 @@ struct watch {
 	pthread_cond_t filled;
 	struct change queue[QUEUE];
 	uint64_t head, tail;
+	bool released; /* its memory is gone, and nothing more will come */
+
+	/* The end, as is_over() has it: of what was changed, and of the queue. */
+	bool ends, told;
+	uint64_t last_started, last_head;
 
 	/* For a source that sees only memory of which a snapshot was taken. */
 	bool cover;
@@ -71,7 +76,18 @@ static int on_change(struct hmm_mirror *mirror, const struct hmm_update *update)
 	return 0;
 }
 
+static void on_release(struct hmm_mirror *mirror)
+{
+	struct watch *watch = (struct watch *)mirror;
+
+	pthread_mutex_lock(&watch->lock);
+	watch->released = true;
+	pthread_cond_signal(&watch->filled);
+	pthread_mutex_unlock(&watch->lock);
+}
+
 static const struct hmm_mirror_ops watch_ops = {
+	.release = on_release,
 	.sync_cpu_device_pagetables = on_change,
 };
 
@@ -183,6 +199,31 @@ static void cover(struct watch *watch)
 	watch->nr_covered = nr;
 }
 
+/*
+ * The agent is to stop: has everything been reported that changed before?  The
+ * callbacks may be far behind, on a machine that has a lot else to do; and who
+ * changes memory all the time is not waited for.
+ */
+static bool is_over(struct watch *watch)
+{
+	struct hmm_mm_info info = { .size = sizeof(info) };
+
+	if (!agent_stopping(watch->agent))
+		return false;
+	hmm_mm_query(watch->agent->mm, &info);
+	if (!watch->ends)
+		watch->last_started = info.started;
+	watch->ends = true;
+	pthread_mutex_lock(&watch->lock);
+	if (!watch->told) {
+		watch->told = info.dead ? watch->released
+					: info.told >= watch->last_started;
+		watch->last_head = watch->head;
+	}
+	pthread_mutex_unlock(&watch->lock);
+	return watch->told && watch->tail >= watch->last_head;
+}
+
 static int watch_until_end(struct watch *watch)
 {
 	struct agent *agent = watch->agent;
@@ -199,7 +240,7 @@ static int watch_until_end(struct watch *watch)
 	if (watch->cover)
 		cover(watch);
 	agent_ready(agent);
-	for (;;) {
+	while (!is_over(watch)) {
 		due = watch->vmas.due;
 		agent_vmas_refresh(agent, &watch->vmas);
 		if (watch->cover && watch->vmas.due != due)
@@ -209,8 +250,6 @@ static int watch_until_end(struct watch *watch)
 			if (watch->cover)
 				uncover(watch, &change);
 			report(watch, &change);
-		} else if (agent_stopping(agent)) {
-			break;
 		}
 	}
 	return hmm_mirror_unregister(&watch->mirror);
