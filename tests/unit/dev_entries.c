@@ -136,6 +136,15 @@ static void huge_page_is_one_entry(void **state)
 	munmap(p, huge);
 }
 
+/* More than there are: what was begun is undone, and that is a change. */
+static void huge_pages_that_are_not_there(void **state)
+{
+	(void)state;
+	assert_ptr_equal(mmap(NULL, 1ul << 40, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0),
+			 MAP_FAILED);
+}
+
 /* Small pages are no block, and nothing is written when that is found. */
 static void small_pages_are_no_block(void **state)
 {
@@ -418,6 +427,7 @@ int main(void)
 		DEV_TEST(default_flags_are_for_all),
 		DEV_TEST(entries_come_in_the_callers_format),
 		DEV_TEST(huge_page_is_one_entry),
+		DEV_TEST(huge_pages_that_are_not_there),
 		DEV_TEST(small_pages_are_no_block),
 		DEV_TEST(errors_write_nothing),
 		DEV_TEST(special_memory_is_special),

@@ -12,13 +12,16 @@
  * Until 6.2 a file's huge pages, whoever takes them away, are unmapped with the
  * list of all who map the file locked.  Somebody else may be the one who has
  * locked it: true does not say that it was this change.  (6.3 says no vma.)
+ * What could not be mapped is unmapped when it has no file any more.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline bool
 hmm_compat_has_file_locks(const struct mmu_notifier_range *range)
 {
-	return range->vma && is_vm_hugetlb_page(range->vma) &&
-	       rwsem_is_locked(&range->vma->vm_file->f_mapping->i_mmap_rwsem);
+	struct vm_area_struct *vma = range->vma;
+
+	return vma && vma->vm_file && is_vm_hugetlb_page(vma) &&
+	       rwsem_is_locked(&vma->vm_file->f_mapping->i_mmap_rwsem);
 }
 #else
 static inline bool
