@@ -144,7 +144,8 @@ enum hmm_pfn_flag_e {
  * enum hmm_pfn_value_e - index into hmm_range.values
  * @HMM_PFN_ERROR: the page can't be had (poisoned, or a guard page)
  * @HMM_PFN_NONE: nothing is mapped there
- * @HMM_PFN_SPECIAL: memory that no device may mirror (VM_IO, VM_PFNMAP)
+ * @HMM_PFN_SPECIAL: memory that no device may mirror (VM_IO, VM_PFNMAP, to
+ *	hmm.ko also memfd_secret()'s)
  * @HMM_PFN_VALUE_MAX: number of values
  */
 enum hmm_pfn_value_e {
@@ -520,7 +521,7 @@ static inline bool hmm_vma_range_done(struct hmm_range *range)
 #define HMM_VM_WRITE 0x2u    /* may be written */
 #define HMM_VM_EXEC 0x4u     /* may be executed */
 #define HMM_VM_SHARED 0x8u   /* changes go to the file, or to sharers */
-#define HMM_VM_SPECIAL 0x10u /* VM_IO or VM_PFNMAP: can't be mirrored */
+#define HMM_VM_SPECIAL 0x10u /* can't be mirrored: HMM_PFN_SPECIAL */
 
 /**
  * struct vm_area_struct - one vma, as it was when it was looked up

@@ -2,11 +2,25 @@
 /*
  * vma.c - vmas and pages of an mm, as the core wants to see them
  */
+#include <linux/fs.h>
+#include <linux/magic.h>
+
 #include "hmm_dev.h"
 #include "host.h"
 #include "walker.h"
 
 #define CHUNK (HMM_WALKER_PAGES * PAGE_SIZE)
+
+/*
+ * What memfd_secret() makes is kept from everyone but the process's CPUs: no
+ * kernel address maps it, and nobody gets it by get_user_pages() either.
+ */
+static bool is_special(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & (VM_IO | VM_PFNMAP) ||
+	       (vma->vm_file &&
+		file_inode(vma->vm_file)->i_sb->s_magic == SECRETMEM_MAGIC);
+}
 
 int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 {
@@ -28,7 +42,7 @@ int hmm_host_vma(struct mm_struct *mm, unsigned long addr, struct hmm_vma *vma)
 		vma->flags |= HMM_DEV_VM_EXEC;
 	if (found->vm_flags & VM_SHARED)
 		vma->flags |= HMM_DEV_VM_SHARED;
-	if (found->vm_flags & (VM_IO | VM_PFNMAP))
+	if (is_special(found))
 		vma->flags |= HMM_VMA_SPECIAL;
 	return 0;
 }

@@ -4,6 +4,8 @@
  *
  * check: once
  */
+#include <sys/syscall.h>
+
 #include "dev_opened.h"
 #include "dev_requests.h"
 
@@ -237,6 +239,32 @@ static void special_memory_is_special(void **state)
 	assert_int_equal(pfn, DEV_SPECIAL);
 }
 
+/* As get_user_pages() has it, for drivers in the kernel. */
+static void secret_memory_is_special(void **state)
+{
+	int fd = (int)syscall(SYS_memfd_secret, 0);
+	uint64_t pfn = DEV_VALID;
+	struct hmm_dev_range r;
+	char *p;
+
+	(void)state;
+	if (fd < 0 || ftruncate(fd, PAGE)) {
+		print_message("skip: memfd_secret(): %s\n", strerror(errno));
+		skip();
+	}
+	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	*p = 1;
+	assert_true(vma_at(dev.fd, p).flags & HMM_DEV_VM_SPECIAL);
+	r = entries(p, 1, &pfn);
+	assert_int_equal(walk(dev.fd, false, &r), 0);
+	assert_int_equal(pfn, DEV_SPECIAL);
+	r.default_flags = DEV_VALID;
+	assert_int_equal(walk(dev.fd, true, &r), -ENXIO);
+	munmap(p, PAGE);
+	close(fd);
+}
+
 /* Nonblocking: in the end the same. */
 static void fault_without_block_gets_there(void **state)
 {
@@ -431,6 +459,7 @@ int main(void)
 		DEV_TEST(small_pages_are_no_block),
 		DEV_TEST(errors_write_nothing),
 		DEV_TEST(special_memory_is_special),
+		DEV_TEST(secret_memory_is_special),
 		DEV_TEST(fault_without_block_gets_there),
 		DEV_TEST(stamp_says_what_comes_after),
 		DEV_TEST(vmas_are_found),
