@@ -82,6 +82,11 @@
  *
  * .. end driver loop
  *
+ * What a device writes the CPU's entry does not show.  In the kernel the driver
+ * says so: under L, before the translation goes, by folio_mark_dirty(), but not
+ * of pages that are dirty already.  Otherwise a page that the CPU has not
+ * written since MADV_FREE, for example, may be dropped, with what is in it.
+ *
  * Return codes.  Every function returns 0 or a positive count on success and
  * a negative errno otherwise.  -EAGAIN is the only code that means that the
  * mmap lock was dropped; with every other code it is held as it was.

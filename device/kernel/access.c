@@ -22,6 +22,26 @@ static bool allows(const struct dmirror *dm, u64 entry, enum dm_want want)
 	}
 }
 
+/*
+ * As far as a fault may reach ahead: the table has room for several of these,
+ * so that the first page is still there when the last one is.
+ */
+#define REACH (64ul << 20)
+
+/*
+ * The CPU's entry does not know of the device's writes, and what is clean by that
+ * may be dropped: after MADV_FREE, for example.  L held, so that who takes the
+ * entry away sees it.  Pages of a file system are dirty for as long as they may
+ * be written; for others this sets a flag, and waits for nothing.
+ */
+static void written(u64 entry)
+{
+	struct folio *folio = page_folio(pfn_to_page(entry >> PTE_PFN_SHIFT));
+
+	if (!folio_test_dirty(folio))
+		folio_mark_dirty(folio);
+}
+
 /* One page between the device's view and a buffer; -ENOENT: a device fault. */
 static int access_page(struct dmirror *dm, unsigned long addr, void *buffer,
 		       enum dm_want want)
@@ -43,6 +63,8 @@ static int access_page(struct dmirror *dm, unsigned long addr, void *buffer,
 	else
 		memcpy(buffer, mapped, PAGE_SIZE);
 	kunmap_local(mapped);
+	if (want == DM_WRITE)
+		written(entry);
 	mutex_unlock(&dm->lock);
 	return 0;
 }
@@ -63,7 +85,7 @@ int dm_access(struct dmirror *dm, struct dmirror_cmd *cmd, enum dm_want want)
 			break;
 		while ((ret = access_page(dm, addr, buffer, want)) == -ENOENT) {
 			cmd->faults++;
-			ret = dm_fault(dm, addr, end, want);
+			ret = dm_fault(dm, addr, min(end, addr + REACH), want);
 			if (ret)
 				goto out;
 			cond_resched();

@@ -64,6 +64,8 @@ static int dm_run(struct dmirror *dm, unsigned int request,
 
 static long dm_ioctl(struct file *file, unsigned int request, unsigned long arg)
 {
+	/* With page tables of five levels there is more than the device knows. */
+	const unsigned long top = min(TASK_SIZE, PT_ADDR_END);
 	void __user *user = (void __user *)arg;
 	struct dmirror_cmd cmd;
 	int ret;
@@ -72,8 +74,8 @@ static long dm_ioctl(struct file *file, unsigned int request, unsigned long arg)
 		return -ENOTTY;
 	if (copy_from_user(&cmd, user, sizeof(cmd)))
 		return -EFAULT;
-	if ((cmd.addr & ~PAGE_MASK) || !cmd.npages || cmd.addr >= TASK_SIZE ||
-	    cmd.npages > (TASK_SIZE - cmd.addr) >> PAGE_SHIFT)
+	if ((cmd.addr & ~PAGE_MASK) || !cmd.npages || cmd.addr >= top ||
+	    cmd.npages > (top - cmd.addr) >> PAGE_SHIFT)
 		return -EINVAL;
 	cmd.cpages = 0;
 	cmd.faults = 0;

@@ -55,6 +55,9 @@ static unsigned long copy_pages(const unsigned long *src, unsigned long *dst,
 		dst[i] = 0;
 		if (!(src[i] & MIGRATE_PFN_MIGRATE) || (!from && !to_device))
 			continue;
+		/* Nothing else moves there, and one can't look into it all. */
+		if (from && to_device && !PageAnon(from))
+			continue;
 		to = to_device ? dm_memory_alloc(memory) : system_alloc();
 		if (!to) {
 			lacking++;

@@ -34,6 +34,7 @@ struct cmd {
 #define CHECK_EXCLUSIVE _IOWR('H', 6, struct cmd)
 #define RELEASE _IOWR('H', 7, struct cmd)
 
+#define SEEN_ERROR 0xff
 #define SEEN_NONE 0x00
 #define SEEN_READ 0x01
 #define SEEN_WRITE 0x02
@@ -184,6 +185,14 @@ static bool has_memory(void)
 	return request(device[0], RELEASE, NULL, NULL, 1, NULL) != -EOPNOTSUPP;
 }
 
+static void need_device(void)
+{
+	if (device[0] >= 0)
+		return;
+	print_message("skip: no hmm_dmirror.ko\n");
+	skip();
+}
+
 static void need_memory(void)
 {
 	if (device[1] >= 0 && has_memory())
@@ -203,6 +212,106 @@ static void need_exclusive(void *page)
 		return;
 	print_message("skip: the kernel exports no make_device_exclusive()\n");
 	skip();
+}
+
+/* ---- Any memory --------------------------------------------------------- */
+
+/* To the CPU's entries, which know only of the CPU's, the pages are clean. */
+static void what_it_writes_is_kept(void **state)
+{
+	char *p;
+
+	(void)state;
+	need_device();
+	p = filled(SOME, 1);
+	assert_int_equal(madvise(p, SOME * PAGE, MADV_FREE), 0);
+	fill(scratch, SOME, 2);
+	move(device[0], DEVICE_WRITE, p, SOME);
+	assert_int_equal(madvise(p, SOME * PAGE, MADV_PAGEOUT), 0);
+	assert_filled(p, SOME, 2);
+	munmap(p, SOME * PAGE);
+	if (has_memory()) {
+		p = filled(SOME, 1);
+		assert_int_equal(madvise(p, SOME * PAGE, MADV_FREE), 0);
+		move(device[0], TO_DEVICE, p, SOME);
+		fill(scratch, SOME, 3);
+		move(device[0], DEVICE_WRITE, p, SOME);
+		move(device[0], TO_SYSTEM, p, SOME);
+		assert_int_equal(madvise(p, SOME * PAGE, MADV_PAGEOUT), 0);
+		assert_filled(p, SOME, 3);
+		munmap(p, SOME * PAGE);
+	}
+}
+
+/* It gets on with what is asked for, be it more than its table has room for. */
+static void no_fault_is_for_ever(void **state)
+{
+	const size_t pages = 600ul << 8, at = SOME / 2;
+	char *p = mmap(NULL, pages * PAGE, PROT_READ,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *buffer = map_pages(SOME, PROT_READ | PROT_WRITE);
+
+	(void)state;
+	need_device();
+	assert_ptr_not_equal(p, MAP_FAILED);
+	madvise(p, pages * PAGE, MADV_NOHUGEPAGE);
+	fill(buffer, SOME, 1);
+	munmap(buffer + at * PAGE, (SOME - at) * PAGE);
+	assert_int_equal(request(device[0], DEVICE_READ, p, buffer, pages,
+				 NULL),
+			 -EFAULT);
+	assert_memory_equal(buffer, p, at * PAGE);
+	munmap(p, pages * PAGE);
+	munmap(buffer, at * PAGE);
+}
+
+/* Linux gives such addresses to who asks for them, with page tables for that. */
+static void no_more_than_48_bits(void **state)
+{
+	char *p = mmap((void *)(1ul << 50), PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	need_device();
+	assert_ptr_not_equal(p, MAP_FAILED);
+	if ((uintptr_t)p < 1ul << 48) {
+		munmap(p, PAGE);
+		print_message("skip: page tables of four levels\n");
+		skip();
+	}
+	*p = 1;
+	assert_int_equal(request(device[0], DEVICE_READ, p, scratch, 1, NULL),
+			 -EINVAL);
+	munmap(p, PAGE);
+}
+
+/* The kernel itself can't reach it. */
+static void secret_memory_is_kept(void **state)
+{
+	int fd = (int)syscall(SYS_memfd_secret, 0);
+	char *p;
+
+	(void)state;
+	need_device();
+	if (fd < 0 || ftruncate(fd, PAGE)) {
+		print_message("skip: memfd_secret(): %s\n", strerror(errno));
+		skip();
+	}
+	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	close(fd);
+	fill(p, 1, 1);
+	assert_int_equal(request(device[0], DEVICE_READ, p, scratch, 1, NULL),
+			 -EFAULT);
+	assert_int_equal(request(device[0], DEVICE_WRITE, p, scratch, 1, NULL),
+			 -EFAULT);
+	assert_int_equal(seen(device[0], p), SEEN_ERROR);
+	if (has_memory())
+		assert_int_equal(request(device[0], TO_DEVICE, p, scratch, 1,
+					 NULL),
+				 -ENOENT);
+	assert_filled(p, 1, 1);
+	munmap(p, PAGE);
 }
 
 /* ---- There and back ----------------------------------------------------- */
@@ -925,6 +1034,10 @@ static void claim_is_not_late(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		BOTH(what_it_writes_is_kept),
+		PRIVATE_ONLY(no_fault_is_for_ever),
+		PRIVATE_ONLY(no_more_than_48_bits),
+		BOTH(secret_memory_is_kept),
 		COHERENT_ONLY(moves_there_and_back),
 		PRIVATE_ONLY(the_cpu_takes_it_back),
 		PRIVATE_ONLY(another_device_takes_it_back),
