@@ -32,8 +32,8 @@
 
 /* How long an event of a level 1 source may be behind its change. */
 #define GRACE_NS 1000000000ull
-/* How long the mirrors may take to be told: on a loaded machine, seconds. */
-#define TOLD_NS 20000000000ull
+/* How long the mirrors may take to be told, on a machine that is busy. */
+#define TOLD_NS 100000000000ull
 
 static int open_pagemap(pid_t other)
 {

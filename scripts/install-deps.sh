@@ -55,6 +55,17 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "Installing $need"
 export DEBIAN_FRONTEND=noninteractive
-# Lists may be absent (a fresh container) or point to what is gone.
-apt-get -qq update
-apt-get -qq install --no-install-recommends -y $need </dev/null
+# Lists may be absent (a fresh container) or point to what is gone; a mirror may
+# hiccup, or be updated in between, and somebody else be installing.
+install()
+{
+	apt-get -qq -o Acquire::Retries=3 update &&
+		apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 \
+			install --no-install-recommends -y $need </dev/null
+}
+for pause in 10 30 60; do
+	install && exit
+	echo "That failed; again in $pause s"
+	sleep $pause
+done
+install

@@ -13,13 +13,18 @@
 #	kvm, uffd	only with this source
 #	root		not as nobody
 #	no-asan, no-tsan
-#	timeout=SECONDS	instead of 60
+#	timeout=SECONDS	instead of 60, on an idle machine
 #
 # A script exits 0, or 77 to be skipped with its last line as the reason; or it
 # prints "ok NAME", "not ok NAME" and "skip NAME: REASON" for each case.
 #
 # The watchdog prints the stacks of what does not end in time, and kills it.
+# It is patient, since the machine may be slow, or busy with something else.
 set -u
+# What the user's shell has must not be what is tested.
+export LC_ALL=C
+umask 022
+unset HMM_SOURCE HMM_LOG HMM_TEST_SLOW LD_PRELOAD SOURCES SEED SLOW
 cd "$(dirname "$0")/.." || exit 1
 
 PATTERN=${1-.}
@@ -28,6 +33,7 @@ MAKE=${MAKE-make}
 JOBS=$(nproc)
 LOGS=$O/logs
 NOBODY=65534
+PATIENCE=10
 passed=0 failed=0 skipped=0
 
 rm -rf "$LOGS"
@@ -52,7 +58,8 @@ stacks()
 
 watchdog()
 {
-	trap 'kill "$sleep"; exit' TERM
+	sleep=
+	trap '[ -z "$sleep" ] || kill "$sleep"; exit' TERM
 	sleep "$2" &
 	sleep=$!
 	wait "$sleep"
@@ -195,7 +202,7 @@ sources()
 limit()
 {
 	seconds=$(words "$1" | sed -n 's/.*timeout=\([0-9]*\).*/\1/p')
-	echo $((${seconds:-60} * ${2-1}))
+	echo $((${seconds:-60} * PATIENCE * ${2-1}))
 }
 
 as_nobody()
@@ -265,16 +272,18 @@ build O="$O" all tests && {
 	unit_tests_as_nobody
 	for script in tests/cli/*.sh; do
 		[ -f "$script" ] &&
-			run "${script#tests/}" 120 env O="$O" sh "$script"
+			run "${script#tests/}" $((120 * PATIENCE)) \
+				env O="$O" sh "$script"
 	done
 }
 for script in tests/tree/*.sh; do
-	run "${script#tests/}" 120 env O="$O" MAKE="$MAKE" sh "$script"
+	run "${script#tests/}" $((120 * PATIENCE)) \
+		env O="$O" MAKE="$MAKE" sh "$script"
 done
 for suite in tests/*/*.mk; do
 	[ -f "$suite" ] || continue
 	target=$(basename "$suite" .mk)-check
-	run "$target" 1800 "$MAKE" O="$O" "$target"
+	run "$target" $((1800 * PATIENCE)) "$MAKE" O="$O" "$target"
 done
 for san in asan tsan; do
 	build O="$O/$san" SAN=$san tests && unit_tests_sanitized $san

@@ -3,7 +3,7 @@
  * change.c - a program with changes to be seen: change ROUNDS exit|_exit|kill
  *
  * Maps memory at a known place, leaves it there so long that everybody who
- * looks finds it, unmaps it, and prints the place.
+ * looks finds it ($SLOW times as long), unmaps it, and prints the place.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +19,8 @@ int main(int argc, char **argv)
 {
 	int rounds = argc > 1 ? atoi(argv[1]) : 1;
 	const char *end = argc > 2 ? argv[2] : "exit";
+	const char *slow = getenv("SLOW");
+	int times = slow ? atoi(slow) : 1, i;
 	unsigned char *p;
 	unsigned long sum;
 
@@ -29,7 +31,8 @@ int main(int argc, char **argv)
 		if (p != PLACE)
 			return 2;
 		memset(p, rounds, SIZE);
-		usleep(250000);
+		for (i = 0; i < times; i++)
+			usleep(250000);
 		for (sum = 0; p < (unsigned char *)PLACE + SIZE; p++)
 			sum += *p;
 		if (sum != SIZE * (unsigned char)rounds)

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 
 // goroutines ROUNDS - a Go program with work for its threads and its garbage
-// collector, a mapping to be seen in each round, and a child at the end
+// collector, a mapping to be seen in each round, and a child at the end; with 0
+// rounds it goes on until its input ends
 package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -58,10 +60,28 @@ func mapping() error {
 	return syscall.Munmap(memory)
 }
 
+func untilInputEnds(ended chan<- bool) {
+	io.Copy(io.Discard, os.Stdin)
+	close(ended)
+}
+
+func goesOn(round int, rounds int, ended <-chan bool) bool {
+	select {
+	case <-ended:
+		return false
+	default:
+		return rounds == 0 || round < rounds
+	}
+}
+
 func main() {
 	rounds, _ := strconv.Atoi(os.Args[1])
 	wrong := make(chan string, 1000)
-	for i := 0; i < rounds; i++ {
+	ended := make(chan bool)
+	if rounds == 0 {
+		go untilInputEnds(ended)
+	}
+	for i := 0; goesOn(i, rounds, ended); i++ {
 		var group sync.WaitGroup
 		for j := 0; j < 4; j++ {
 			group.Add(1)

@@ -8,18 +8,19 @@ tail -c 33554432 <"$TMP/fifo" >/dev/null &
 pid=$!
 exec 9>"$TMP/fifo"
 head -c 33554432 /dev/urandom >&9
-for i in 1 2 3 4 5 6 7 8 9 10; do
-	try "$HMM" snapshot --json $pid
-	[ "$(json "$TMP/out" anonymous)" ] || break
-	sed -n '/"total"/,$p' "$TMP/out" >"$TMP/total"
-	[ "$(json "$TMP/total" anonymous)" -lt 33554432 ] || break
-	sleep 0.2
-done
 at_least()
 {
 	value=$(json "$1" "$2")
-	[ "$value" -ge "$3" ] || { echo "$2 is $value"; false; }
+	[ "${value:-0}" -ge "$3" ] || { echo "$2 is $value"; false; }
 }
+# total PID NAME BYTES: in all its mappings together
+total()
+{
+	try "$HMM" snapshot --json "$1"
+	sed -n '/"total"/,$p' "$TMP/out" >"$TMP/total"
+	at_least "$TMP/total" "$2" "$3"
+}
+await total $pid anonymous 33554432
 check "status 0" status_is 0
 check "json: the memory is present" at_least "$TMP/total" present 33554432
 check "json: and anonymous" at_least "$TMP/total" anonymous 33554432
@@ -42,9 +43,9 @@ check "--pfns: pages" has out "present anon"
 if [ "$(id -u)" = 0 ]; then
 	check "--pfns as root: page frame numbers" has out "pfn "
 	as_nobody_dir
-	$NOBODY sleep 60 &
+	$NOBODY sleep 600 &
 	theirs=$!
-	sleep 0.3
+	await is $theirs sleep
 	try $NOBODY "$NOBODY_HMM" snapshot $theirs --pfns
 	check "--pfns as nobody: why there are none" \
 		has out "present" "only with CAP_SYS_ADMIN"
@@ -59,14 +60,15 @@ fi
 
 # No libc, and threads that the kernel alone knows of.
 if [ -x "$O/cli/goroutines" ]; then
-	"$O/cli/goroutines" 10 >/dev/null &
+	mkfifo "$TMP/go"
+	"$O/cli/goroutines" 0 <"$TMP/go" >/dev/null &
 	go=$!
-	sleep 0.5
-	try "$HMM" snapshot --json $go
+	exec 8>"$TMP/go"
+	await total $go anonymous 1000000
 	check "Go: status 0" status_is 0
 	check "Go: its text" has out '"perms":"r-xp"' 'cli\/goroutines"'
-	sed -n '/"total"/,$p' "$TMP/out" >"$TMP/total"
 	check "Go: its heap" at_least "$TMP/total" anonymous 1000000
+	exec 8>&-
 	wait $go
 	check "Go: it goes on" [ $? = 0 ]
 else

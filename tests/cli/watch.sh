@@ -24,18 +24,36 @@ check "stderr closed: messages go nowhere, the command has it closed" \
 	[ "$(cat "$TMP/out")" = "/dev/null
 closed" ]
 
+# unmappings N: so many lines, with all they should say
+unmappings()
+{
+	[ "$(grep -cE "unmap +123400000000-123400100000 +1 MiB +[0-9.]+ [mun]?s  \[anonymous\]" \
+		"$TMP/lines")" -ge "$1" ]
+}
+
+two_unmappings()
+{
+	unmappings 2
+}
+
+as_json()
+{
+	has "$TMP/lines" '"kind":"unmap"' '"start":"0x123400000000"' \
+		'"stable_after_ns":'
+}
+
 for source in $available; do
-	try "$HMM" watch --source $source -o "$TMP/lines" -- "$change" 4
+	patiently two_unmappings \
+		"$HMM" watch --source $source -o "$TMP/lines" -- "$change" 4
 	check "$source: exit status" status_is 7
 	check "$source: output" [ "$(wc -l <"$TMP/out")" = 4 ]
-	check "$source: each unmapping is a line, with its time" \
-		sh -c '[ $(grep -cE "unmap +123400000000-123400100000 +1 MiB +[0-9.]+ [mun]?s  \[anonymous\]" '"$TMP/lines"') -ge 2 ]'
+	check "$source: unmappings are lines, with their times" two_unmappings
 	check "$source: what it is worth" has err "changes shown" "0 dropped" \
 		"source $source"
 
-	try "$HMM" watch --source $source --json -o "$TMP/lines" -- "$change" 4
-	check "$source: json" has "$TMP/lines" '"kind":"unmap"' \
-		'"start":"0x123400000000"' '"stable_after_ns":'
+	patiently as_json "$HMM" watch --source $source --json \
+		-o "$TMP/lines" -- "$change" 4
+	check "$source: json" as_json
 done
 
 # ---- A process that runs ----------------------------------------------------

@@ -8,6 +8,8 @@
 #include "hmm.h"
 
 #define PAGE 4096ul
+/* How long anything may take that has to happen, on a machine that is busy. */
+#define PATIENCE_MS 60000
 
 /*
  * struct scenario - calls of the library, some of which fail
@@ -63,12 +65,14 @@ bool is_dead(struct mm_struct *what);
 void range_init(struct hmm_range *range, uint64_t *pfns);
 /* Low, where nobody maps anything unasked. */
 char *map_at(uintptr_t at, size_t pages, int prot);
-/* As a driver does it; true once it is valid, given a moment. */
+/* As a driver does it, until it is valid. */
 long get_valid(struct hmm_range *range, struct mm_struct *what, bool fault);
 /* Its callback adds to told what overlaps watched. */
 extern unsigned long watched;
 extern int told;
+bool was_told(void);
 int mirror_start(struct hmm_mirror *mirror, struct mm_struct *what);
+int mirror_end(struct hmm_mirror *mirror);
 
 /* feet.c */
 void run_monitor(void);

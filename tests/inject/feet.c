@@ -69,7 +69,7 @@ void run_monitor(void)
 	}
 	if (is_dead(mm))
 		check(said(), "dead in silence");
-	check(!hmm_mirror_unregister(&mirror), "the mirror goes");
+	check(!mirror_end(&mirror), "the mirror goes");
 	detach(mm);
 out:
 	mm = NULL;
@@ -110,7 +110,7 @@ void run_barrier_late(void)
 	pthread_create(&thread, NULL, discarder, p);
 	while (hmm_range_valid(&range))
 		usleep(100);
-	check(hmm_range_wait_until_valid(&range, 30000),
+	check(hmm_range_wait_until_valid(&range, PATIENCE_MS),
 	      "a wait outlasts the failure");
 	pthread_join(thread, NULL);
 	hmm_range_unregister(&range);
@@ -271,7 +271,7 @@ static int stall(struct hmm_mirror *mirror, const struct hmm_update *update)
 	if (!__atomic_fetch_add(&calls_made, 1, __ATOMIC_SEQ_CST)) {
 		sem_post(&stalled);
 		clock_gettime(CLOCK_REALTIME, &deadline);
-		deadline.tv_sec += 30;
+		deadline.tv_sec += 10 * PATIENCE_MS / 1000;
 		sem_timedwait(&go_on, &deadline);
 	}
 	return 0;
@@ -322,10 +322,10 @@ void run_overflow(void)
 	sem_post(&go_on);
 	check(get_valid(&range, mm, false) == 2, "a snapshot after a loss");
 	check(pfns[0] == DEV_NONE, "what was discarded");
-	for (i = 0; i < 3000 && !__atomic_load_n(&told, __ATOMIC_SEQ_CST); i++)
+	for (i = 0; i < PATIENCE_MS && !was_told(); i++)
 		usleep(1000);
-	check(told, "the mirror is told what was lost");
-	check(!hmm_mirror_unregister(&mirror), "the mirror goes");
+	check(was_told(), "the mirror is told what was lost");
+	check(!mirror_end(&mirror), "the mirror goes");
 	hmm_range_unregister(&range);
 out:
 	munmap(p, 2 * PAGE);

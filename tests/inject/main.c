@@ -31,8 +31,10 @@
 
 /* A call that is repeated while the library waits has no end. */
 #define MOST 60
-#define RUN_SECONDS 60
+#define RUN_SECONDS 600
 #define SHOWN 40
+/* ms */
+#define LEFTOVER_TRIES 60000
 
 static const char *scenario_name = "start";
 static long wrongs, runs;
@@ -169,13 +171,13 @@ static bool same(const struct leftover *a, const struct leftover *b)
 	       a->children == b->children && a->mapped == b->mapped;
 }
 
-/* A thread that was joined may be listed for a moment longer. */
+/* A thread that was joined may be listed until it gets a CPU again. */
 static void check_leftover(const struct leftover *before)
 {
 	struct leftover after;
 	int tries;
 
-	for (tries = 0; tries < 1000; tries++) {
+	for (tries = 0; tries < LEFTOVER_TRIES; tries++) {
 		after = look();
 		/* Whose file that number is now can't be told: not closed. */
 		if (plan.call == CALL_bpf_obj_get_info_by_fd &&

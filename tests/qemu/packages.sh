@@ -47,7 +47,8 @@ packages_from()
 		;;
 	*)	no "no Debian suite is known to have Linux $1" ;;
 	esac >"$packages/apt/sources.list"
-	apt_get update || no "$mirror can't be reached (see $packages/apt/log)"
+	again apt_get update ||
+		no "$mirror can't be reached (see $packages/apt/log)"
 }
 
 # Lists and cache of our own; proxies and the like as the machine has them.
@@ -62,7 +63,7 @@ apt_any()
 		-o Acquire::Languages=none -o APT::Architecture=amd64 \
 		-o APT::Default-Release="$preferred" \
 		-o APT::Sandbox::User=root -o Acquire::http::Timeout=20 \
-		-o Acquire::Retries=1 "$@" 2>>"$packages/apt/log"
+		-o Acquire::Retries=3 "$@" 2>>"$packages/apt/log"
 }
 
 apt_get()
@@ -76,10 +77,25 @@ packages_needed()
 	apt_any apt-cache depends "$1" | sed -n 's/^ *Depends: //p'
 }
 
+# A mirror may hiccup, or be updated between its index and its files.
+again()
+{
+	for pause in 10 30; do
+		"$@" && return
+		sleep $pause
+	done
+	"$@"
+}
+
+download()
+{
+	(cd "$packages/deb" && apt_get download "$@")
+}
+
 # packages_get NAME...: into DIR/deb
 packages_get()
 {
-	(cd "$packages/deb" && apt_get download "$@") ||
+	again download "$@" ||
 		no "$1 can't be downloaded (see $packages/apt/log)"
 }
 

@@ -44,7 +44,7 @@
 #define PM_SWAP (1ull << 62)
 #define PM_PFN ((1ull << 55) - 1)
 
-#define HANG_S 60
+#define HANG_S 300
 #define SHOWN 5
 
 static const uint64_t flags[HMM_PFN_FLAG_MAX] = { 1, 2, 4 };

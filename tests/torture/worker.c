@@ -9,7 +9,7 @@
 
 #include "torture.h"
 
-#define PASS_NS 20000000000ull
+#define PASS_NS 100000000000ull
 
 static struct worker workers[MAX_WORKERS];
 

@@ -24,7 +24,7 @@ guest()
 	echo "$4" >"$TMP/boot1"
 	echo "$5" >"$TMP/boot2"
 	echo "exit 1" >"$TMP/boot3"
-	PATH=$TMP/bin:$PATH EARLY=1 tests/qemu/boot.sh "$TMP" "$TMP/6.1" \
+	PATH=$TMP/bin:$PATH EARLY=10 tests/qemu/boot.sh "$TMP" "$TMP/6.1" \
 		"$TMP/out" >"$TMP/said"
 	if [ "$(wc -l <"$TMP/boots")" = "$2" ] &&
 		[ "$(grep -c '^again: 6.1 ' "$TMP/said")" = "$3" ] &&
@@ -42,9 +42,9 @@ runs='echo "qemu: init"; echo fine'
 
 guest "runs: once" 1 0 "$runs" "$runs"
 guest "dies early: twice" 2 1 "$dies" "$runs"
-guest "hangs early: twice" 2 1 "exec sleep 60" "$runs"
+guest "hangs early: twice" 2 1 "exec sleep 600" "$runs"
 guest "dies early each time: twice" 2 1 "$dies" "$dies"
 guest "dies later: once" 1 0 "$runs; $dies" "$runs"
 guest "fails later: once" 1 0 "$runs; exit 1" "$runs"
-guest "takes longer than to init: once" 1 0 "$runs; sleep 2" "$runs"
+guest "takes longer than to init: once" 1 0 "$runs; sleep 12" "$runs"
 exit $bad
