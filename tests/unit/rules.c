@@ -14,6 +14,7 @@
 #include "mm.h"
 
 #include "attached.h"
+#include "in_progress.h"
 
 /* ---- A mirror that counts ------------------------------------------------ */
 
@@ -57,27 +58,6 @@ static int register_counter(struct counter *c, unsigned long start)
 	ret = hmm_mirror_register(&c->mirror, mm);
 	mmap_write_unlock(mm);
 	return ret;
-}
-
-/* ---- A change that goes on as long as the test wants ---------------------- */
-
-/* Not even a barrier may end it, which others' changes can cause at any time. */
-static void start_change(unsigned long start, unsigned long end)
-{
-	struct hmm *hmm = &mm->hmm;
-	unsigned int i;
-
-	hmm_invalidate_start(hmm, start, end);
-	spin_lock(&hmm->lock);
-	for (i = 0; i < hmm->changes.nr; i++)
-		if (hmm->changes.slot[i].told)
-			hmm->changes.slot[i].gen = ~0ull;
-	spin_unlock(&hmm->lock);
-}
-
-static void end_change(unsigned long start, unsigned long end)
-{
-	hmm_invalidate_end(&mm->hmm, start, end);
 }
 
 static void make_valid(struct hmm_range *range)
