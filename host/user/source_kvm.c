@@ -32,8 +32,11 @@
 /* Typed changes in progress; one more is treated as if it had no end. */
 #define KVM_STARTS 256
 
-/* How long to wait for the record of a change that we made ourselves. */
-#define KVM_HANDSHAKE_TRIES 1000
+/*
+ * How long to try to see a change that we made ourselves: another's record may
+ * be before it, of which the writer has lost its CPU.
+ */
+#define KVM_HANDSHAKE_MS 1000
 
 struct kvm_source {
 	struct hmm_source src;
@@ -482,7 +485,7 @@ static bool make_and_see_change(struct kvm_source *s, struct handshake *h,
 {
 	char *p = mmap(NULL, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int tries;
+	uint64_t deadline = hmm_now_ms() + KVM_HANDSHAKE_MS;
 
 	if (p == MAP_FAILED)
 		return false;
@@ -493,13 +496,14 @@ static bool make_and_see_change(struct kvm_source *s, struct handshake *h,
 	 * As long as our mm's name is not known, the changes of all others come
 	 * as well, and may fill the ring: so take what is there, and do it again.
 	 */
-	for (tries = 0; tries < KVM_HANDSHAKE_TRIES && !h->seen; tries++) {
-		if (tries)
-			sched_yield();
+	for (;;) {
 		walk(s, hmm_load_acquire(s->producer_pos), shake, h);
 		*p = 1;
 		madvise(p, pages * PAGE_SIZE, MADV_DONTNEED);
 		walk(s, hmm_load_acquire(s->producer_pos), shake, h);
+		if (h->seen || hmm_now_ms() >= deadline)
+			break;
+		sched_yield();
 	}
 	munmap(p, pages * PAGE_SIZE);
 	return h->seen;
