@@ -6,8 +6,9 @@
  * be used again for the next message from the same place.  The memory may have
  * been unmapped meanwhile, and other memory be there now.
  *
- * What this takes the place of: docs/registration-cache.md.  The card is two
- * functions that print; ibv_reg_mr() and ibv_dereg_mr() go there.
+ * What this takes the place of: docs/registration-cache.md, which also says what
+ * to do for many registrations and threads; here they are a list, under a mutex.
+ * The card is two functions that print; ibv_reg_mr() and ibv_dereg_mr() go there.
  */
 
 #include <errno.h>

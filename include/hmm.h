@@ -317,7 +317,8 @@ struct hmm_interval {
  * out only with the DEVICE_PRIVATE flag, or to become writable.
  *
  * Set every field but @hmm, @start and @end before registering; change requests
- * whenever no call on the range runs.  One range serves one thread at a time.
+ * whenever no call on the range runs.  One range serves one thread at a time;
+ * hmm_range_valid() serves several.
  *
  * On success every entry has been written; on an error none has, so that the
  * requests are still there.  Compare an entry with the three values first,
@@ -440,7 +441,9 @@ bool hmm_range_recheck(struct hmm_range *range);
  * hmm_range_valid() - does the last snapshot or fault still hold?
  * @range: registered
  *
- * Meaningful only under L, the lock that the mirror's callback takes.
+ * Meaningful only under L, the lock that the mirror's callback takes.  Several
+ * threads may ask about one range, while no other call on it runs: L can be a
+ * lock that they share and the callback takes for itself.
  *
  * Two loads that hit the range, one that hits the source's counter.  If the
  * counter stands where it did when the range was armed, no change of any kind
@@ -646,8 +649,10 @@ int hmm_mm_detach(struct mm_struct *mm);
  * @level: 3 changes wait for the mirrors; 2 exact at use; 1 mapped addresses
  * @pfns_virtual: without CAP_SYS_ADMIN entries carry virtual page numbers
  * @dead: the mm is dead
- * @changes: changes that were seen, by enum hmm_change_kind
- * @started: how many changes the source has counted
+ * @changes: changes that were seen, by enum hmm_change_kind; kvm may count one
+ *	twice that is made during a barrier
+ * @started: the source's counter, to be compared with @told; it need not begin
+ *	at 0
  * @told: up to which count the mirrors have been told; an entry that a driver
  *	installed properly is current, or @told is behind @started
  * @barriers: how often the end of changes had to be awaited by a barrier
