@@ -16,7 +16,7 @@ O=$1 kernel=$2 out=$3
 # tests may take, on a machine that has a lot else to do.  How long all of them
 # take is nobody's business here.
 case $kernel in
-*/debug-*) machine=q35 memory=3072 limit=7200 ;;
+*/debug-*) machine=q35 memory=3072 limit=9600 ;;
 *) machine=pc memory=1536 limit=2400 ;;
 esac
 early=${EARLY-300}
