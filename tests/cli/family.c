@@ -24,6 +24,7 @@
 #define STATUS 5
 #define LINKS 30
 #define SIGNALS 300
+#define ORPHAN_S 1000
 
 static char *self;
 extern char **environ;
@@ -198,14 +199,16 @@ static int stop(void)
 	return !WIFSIGNALED(status) || WTERMSIG(status) != SIGTERM;
 }
 
-/* Lives on for two seconds, and says at its end that it was not harmed. */
-static int orphan(void)
+/* Lives on until there is the file, and says then that it was not harmed. */
+static int orphan(const char *file)
 {
 	pid_t pid = fork();
+	int i;
 
 	if (pid)
 		return pid < 0;
-	sleep(2);
+	for (i = 0; i < ORPHAN_S * 100 && access(file, F_OK); i++)
+		usleep(10000);
 	_exit(leaf() == STATUS && puts("alive") >= 0 && !fflush(stdout));
 }
 
@@ -227,6 +230,6 @@ int main(int argc, char **argv)
 	if (!strcmp(how, "stop"))
 		return stop();
 	if (!strcmp(how, "orphan"))
-		return orphan();
+		return argc > 2 ? orphan(argv[2]) : 1;
 	return children(how);
 }

@@ -115,12 +115,14 @@ check "SIGCHLD is ignored: status" status_is 7
 
 # ---- The command is interrupted, or dies ----------------------------------------
 
-# start COMMAND...: $hmm leads a process group; it and nobody ignores SIGINT
+# start COMMAND...: $hmm leads a process group; it and nobody ignores SIGINT.
+# Until it has done something, which the device has seen.
 start()
 {
+	: >"$TMP/out"
 	setsid env --default-signal=INT $run -- "$@" >"$TMP/out" 2>"$TMP/err" &
 	hmm=$!
-	sleep 1
+	await has_lines 3 "$TMP/out"
 }
 
 start "$change" 40
@@ -141,21 +143,16 @@ check "all are stopped and go on: status" [ $? = 7 ]
 check "all are stopped and go on: output" [ "$(wc -l <"$TMP/out")" = 6 ]
 start sh -c "$change 6; echo end"
 kill -KILL "$hmm"
-i=0
-until grep -q end "$TMP/out" || [ $((i += 1)) = 300 ]; do
-	sleep 0.1
-done
+await grep -q end "$TMP/out"
 check "hmm is killed: the others go on" has out end
 check "hmm is killed: they are not harmed" [ "$(wc -l <"$TMP/out")" = 7 ]
 
-try $run -- sh -c "$family orphan >$TMP/orphan"
+try $run -- sh -c "$family orphan $TMP/go >$TMP/orphan"
 check "a process that lives on: status" status_is 0
 check "a process that lives on: said" \
 	[ "$(json "$TMP/json" still_running)" = 1 ]
-i=0
-until grep -q alive "$TMP/orphan" || [ $((i += 1)) = 300 ]; do
-	sleep 0.1
-done
+touch "$TMP/go"
+await grep -q alive "$TMP/orphan"
 check "a process that lives on is not harmed" grep -q alive "$TMP/orphan"
 
 # ---- What can't be traced ----------------------------------------------------------

@@ -11,43 +11,56 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_S 100
+#define PATIENCE_S 300
+#define WATCHER "hmm-watcher"
+#define ENGINE "dmirror"
 
-/* Of the parent's descriptors: it has one for each process that it looks at. */
-static int open_devices(void)
+/* Of the parent: it has the same ones for each process that it looks at. */
+static int threads(const char *name)
 {
-	char path[280], file[32];
+	char path[280], comm[32];
 	struct dirent *entry;
-	int devices = 0;
+	int found = 0;
+	FILE *f;
 	DIR *dir;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)getppid());
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)getppid());
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/%d/fd/%s", (int)getppid(),
-			 entry->d_name);
-		memset(file, 0, sizeof(file));
-		if (readlink(path, file, sizeof(file) - 1) > 0)
-			devices += !strcmp(file, "/dev/hmm");
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm",
+			 (int)getppid(), entry->d_name);
+		f = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+		if (!f)
+			continue;
+		if (fgets(comm, sizeof(comm), f))
+			found += !strncmp(comm, name, strlen(name));
+		fclose(f);
 	}
 	if (dir)
 		closedir(dir);
-	return devices;
+	return found;
 }
 
-/* It is searched for now and then: seldom, where a search takes long. */
-static void wait_until_both_are_looked_at(void)
+/*
+ * It is searched for now and then: seldom, where a search takes long.  A device,
+ * where there is one, comes last.
+ */
+static void wait_until_both_are_looked_at(int watchers, int engines)
 {
 	int i;
 
-	for (i = 0; i < PATIENCE_S * 10 && open_devices() < 2; i++)
+	for (i = 0; i < PATIENCE_S * 10; i++) {
+		if (threads(WATCHER) >= 2 * watchers &&
+		    threads(ENGINE) >= 2 * engines)
+			break;
 		usleep(100000);
-	/* It is open: for the rest. */
-	sleep(1);
+	}
 }
 
 static int trace_child(void)
 {
+	/* Those for this process, which were there before it ran. */
+	int watchers = threads(WATCHER), engines = threads(ENGINE);
 	pid_t pid = fork();
 	int status;
 
@@ -61,7 +74,7 @@ static int trace_child(void)
 	}
 	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
 		return 1;
-	wait_until_both_are_looked_at();
+	wait_until_both_are_looked_at(watchers, engines);
 	if (ptrace(PTRACE_CONT, pid, NULL, NULL) ||
 	    waitpid(pid, &status, 0) != pid)
 		return 2;

@@ -85,7 +85,7 @@ watch_pid()
 {
 	"$2" 12 >"$TMP/printed" &
 	pid=$!
-	sleep 0.1
+	await is $pid "${2##*/}"
 	try "$HMM" watch -o "$TMP/lines" $pid
 	wait $pid
 	check "$1: its exit status" [ $? = 7 ]
@@ -108,7 +108,7 @@ fi
 if [ -x "$O/cli/goroutines" ]; then
 	"$O/cli/goroutines" 12 >"$TMP/printed" &
 	pid=$!
-	sleep 0.1
+	await is $pid goroutines
 	try "$HMM" watch -o "$TMP/lines" $pid
 	wait $pid
 	check "PID, Go: its exit status" [ $? = 0 ]
@@ -120,14 +120,33 @@ else
 	echo "skip PID, Go: no Go compiler was there"
 fi
 
-# What it forks from now on; each is there for long enough to be found.
-sh -c "sleep 1; $change 4 & $change 4 & wait; exit 6" >/dev/null &
+# watch_begin PID: until it is ended
+watch_begin()
+{
+	rm -f "$TMP/lines"
+	"$HMM" watch -o "$TMP/lines" $1 2>"$TMP/err" &
+	hmm=$!
+}
+
+# shows N: so many processes, or more, have unmapped the place by now
+shows()
+{
+	[ "$(grep -s 'unmap *123400000000' "$TMP/lines" | awk '{ print $2 }' |
+		sort -u | wc -l)" -ge "$1" ]
+}
+
+# What it forks from now on; each is there until it is found.
+sh -c "sleep 1; for i in 1 2; do $change 9999 & echo \$!; done; wait; exit 6" \
+	>"$TMP/printed" &
 pid=$!
-try "$HMM" watch -o "$TMP/lines" $pid
+watch_begin $pid
+await shows 2
+check "PID has children: they are watched" shows 2
+kill $(grep -v 123400000000 "$TMP/printed")
 wait $pid
 check "PID has children: its exit status" [ $? = 6 ]
-check "PID has children: they are watched" [ 2 = "$(awk \
-	'/unmap +123400000000/ { print $2 }' "$TMP/lines" | sort -u | wc -l)" ]
+wait $hmm
+check "PID has children: ends with it" [ $? = 0 ]
 
 # Each takes some descriptors, of which there are to be enough.
 sh -c 'sleep 1; for i in $(seq 30); do sleep 3 & done; wait' &
@@ -137,28 +156,47 @@ check "PID has many children: all are watched" \
 check "PID has many children: no complaints" lacks err "can't look"
 
 # Left alone again.
-rm "$TMP/lines"
 "$change" 16 >"$TMP/printed" &
 pid=$!
-"$HMM" watch -o "$TMP/lines" $pid 2>"$TMP/err" &
-hmm=$!
-i=0
-until grep -qs "unmap *123400000000" "$TMP/lines" || [ $((i += 1)) = 200 ]; do
-	sleep 0.1
-done
+watch_begin $pid
+await shows 1
 kill -INT $hmm
 wait $hmm
 check "PID, interrupted: status" [ $? = 0 ]
-check "PID, interrupted: the lines are there" \
-	grep -q "unmap *123400000000" "$TMP/lines"
+check "PID, interrupted: the lines are there" shows 1
 wait $pid
 check "PID, interrupted: it is not harmed" [ $? = 7 ]
 
+# Faster than lines are made.
+cat >"$TMP/churn.c" <<END
+#include <sys/mman.h>
+int main(void)
+{
+	char *p = mmap(0, 4096, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	while (!madvise(p, 4096, MADV_DONTNEED))
+		*p = 1;
+}
+END
+${CC-gcc} -O2 -D_GNU_SOURCE -o "$TMP/churn" "$TMP/churn.c" || exit 1
+"$TMP/churn" &
+pid=$!
+watch_begin $pid
+await has_lines 1000 "$TMP/lines"
+kill -INT $hmm
+await has_ended $hmm
+check "PID changes all the time, interrupted: ends" has_ended $hmm
+kill -KILL $hmm $pid 2>/dev/null
+
 # Another program in the same process.
-sh -c "sleep 1; exec $change 4" >/dev/null &
-try "$HMM" watch -o "$TMP/lines" $!
-check "PID executes another program: goes on" \
-	has "$TMP/lines" "123400000000-123400100000"
+sh -c "sleep 1; exec $change 9999" >/dev/null &
+pid=$!
+watch_begin $pid
+await shows 1
+check "PID executes another program: goes on" shows 1
+kill $pid
+wait $hmm
+check "PID executes another program: ends with it" [ $? = 0 ]
 if [ "$(id -u)" = 0 ]; then
 	as_nobody_dir
 	try $NOBODY "$NOBODY_HMM" watch $$
@@ -174,22 +212,24 @@ if [ "$(id -u)" = 0 ]; then
 	[ -z "$levels" ] || trap 'echo $before >$scope; rm -rf "$TMP"' EXIT
 	for level in $levels; do
 		echo $level >$scope
-		$NOBODY sleep 3 &
+		$NOBODY sleep 600 &
+		pid=$!
 		# Until it has changed its user it is nobody's to trace.
-		i=0
-		until grep -qs sleep "/proc/$!/comm" ||
-			[ $((i += 1)) = 100 ]; do
-			sleep 0.1
-		done
-		try $NOBODY "$NOBODY_HMM" watch $!
+		await is $pid sleep
 		if [ $level = 0 ]; then
-			check "PID of the same user: ends with it" status_is 0
+			$NOBODY "$NOBODY_HMM" watch $pid 2>"$TMP/err" &
+			hmm=$!
+			await watches $hmm
+			kill $pid
+			wait $hmm
+			check "PID of the same user: ends with it" [ $? = 0 ]
 			continue
 		fi
+		try $NOBODY "$NOBODY_HMM" watch $pid
 		check "PID under Yama's level $level: status 1" status_is 1
 		check "PID under Yama's level $level: what is missing" has err \
 			"kernel.yama.ptrace_scope is $level" CAP_SYS_PTRACE
-		kill $!
+		kill $pid
 	done
 fi
 exit $bad
