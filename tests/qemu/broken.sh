@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
 # broken.sh COMMAND... - in the guest: must find something stale, because what
-# it runs with leaves something out.  It takes luck, hence three times.
-for try in 1 2 3; do
+# it runs with leaves something out.  It takes luck, and the more the slower the
+# machine is.
+for try in 1 2 3 4 5 6 7 8 9 10; do
 	"$@" >broken.log 2>&1
 	rc=$?
 	grep -v '^STALE' broken.log | tail -n 3
