@@ -316,9 +316,10 @@ struct hmm_interval {
  * WRITE on top.  The owner's private pages will do as they are; they are moved
  * out only with the DEVICE_PRIVATE flag, or to become writable.
  *
- * Set every field but @hmm, @start and @end before registering; change requests
- * whenever no call on the range runs.  One range serves one thread at a time;
- * hmm_range_valid() serves several.
+ * Zero it first: garbage in @hmm looks registered.  Set @pfns, @flags, @values
+ * and what else is to be before registering; change requests whenever no call on
+ * the range runs.  One range serves one thread at a time; hmm_range_valid()
+ * serves several.
  *
  * On success every entry has been written; on an error none has, so that the
  * requests are still there.  Compare an entry with the three values first,
