@@ -56,13 +56,14 @@ stacks()
 	done
 }
 
+# watchdog GROUP SECONDS FILE: as long as FILE is there.  It leaves by itself: a
+# shell may miss a signal that comes just before it waits.
 watchdog()
 {
-	sleep=
-	trap '[ -z "$sleep" ] || kill "$sleep"; exit' TERM
-	sleep "$2" &
-	sleep=$!
-	wait "$sleep"
+	for second in $(seq "$2"); do
+		sleep 1
+		[ -e "$3" ] || return
+	done
 	echo "watchdog: not done after $2 s"
 	stacks "$1"
 	kill -KILL "-$1"
@@ -75,12 +76,11 @@ limited()
 	shift 2
 	setsid "$@" >"$limit_log" 2>&1 </dev/null &
 	group=$!
-	watchdog "$group" "$limit_s" >>"$limit_log" 2>&1 &
-	dog=$!
+	: >"$TMP/$group.runs"
+	watchdog "$group" "$limit_s" "$TMP/$group.runs" >>"$limit_log" 2>&1 &
 	wait "$group"
 	rc=$?
-	kill -TERM "$dog" 2>/dev/null
-	wait "$dog" 2>/dev/null
+	rm -f "$TMP/$group.runs"
 	# Whatever it left behind has nothing to do there.
 	kill -KILL "-$group" 2>/dev/null
 	return "$rc"
