@@ -40,8 +40,9 @@
 
 /*
  * A piece of a vma that is watched by itself makes two vmas more, of which a
- * process may have 65,530 (vm.max_map_count), and the application needs most of
- * them.  When there are so many pieces, what is near is watched with the next.
+ * process may have vm.max_map_count (65,530), and the application needs most of
+ * them.  When there are this many pieces, or a sixteenth of what there may be,
+ * what is near is watched with the next.
  */
 #define PIECES 4096
 #define NEAR (2ul << 20)
@@ -53,6 +54,7 @@ struct uffd_source {
 	uint32_t lost;  /* losses that were handed out */
 	/* Each only where it is still ours; monitor is a pidfd. */
 	struct hmm_own_fd events, sock, eventfd, monitor, pagemap;
+	unsigned int max_pieces;
 	bool said_busy, said_full;
 
 	pthread_mutex_t request_lock; /* one request at a time on sock */
@@ -235,6 +237,20 @@ out:
 	return ret;
 }
 
+static unsigned int max_pieces(void)
+{
+	FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+	unsigned int max = 0;
+	char line[32];
+
+	if (!f)
+		return PIECES;
+	if (fgets(line, sizeof(line), f))
+		sscanf(line, "%u", &max);
+	fclose(f);
+	return max && max / 16 < PIECES ? max / 16 : PIECES;
+}
+
 static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
 {
 	struct uffd_source *u;
@@ -265,6 +281,7 @@ static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
 
 	u->owner = __atomic_load_n(&u->shared->monitor.started.owner,
 				   __ATOMIC_ACQUIRE);
+	u->max_pieces = max_pieces();
 	u->src.ops = &hmm_source_uffd;
 	u->src.started = &u->shared->monitor.started.word;
 	u->taken = (uint64_t)u->owner << 32;
@@ -629,7 +646,7 @@ static int uffd_cover(struct hmm_source *src, unsigned long start,
 
 	pthread_mutex_lock(&u->lock);
 	known = is_covered(u, start, end);
-	near = u->covered.nr >= PIECES;
+	near = u->covered.nr >= u->max_pieces;
 	unmaps = u->unmaps;
 	pthread_mutex_unlock(&u->lock);
 	if (known)
