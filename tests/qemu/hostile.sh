@@ -8,7 +8,7 @@ modules=$1 O=$2 seconds=$3 times=$4 seed=$5
 hostile()
 {
 	"$O/hostile" --seconds "$seconds" --times "$times" --seed "$seed" \
-		--hang $((12 * HMM_TEST_SLOW)) "$@"
+		--hang $((30 * HMM_TEST_SLOW)) "$@"
 }
 
 ok()

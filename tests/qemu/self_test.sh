@@ -15,7 +15,7 @@ test=$1/qemu/hmm-tests/hmm-tests
 }
 
 # What a failed assertion says it says for ever.
-timeout 240 "$test" 2>&1 | uniq >self-test.log
+timeout $((60 * HMM_TEST_SLOW)) "$test" 2>&1 | uniq >self-test.log
 sed 's|^|# |' self-test.log
 
 # What the kernel has no way to do it does not export either.
