@@ -49,6 +49,11 @@ struct thread {
 	bool faults_known;
 };
 
+struct threads {
+	struct thread *thread;
+	size_t nr, room;
+};
+
 void hmm_discards_add(struct hmm_discards *d, unsigned long start,
 		      unsigned long end)
 {
@@ -128,6 +133,15 @@ static char read_stat(int dir, pid_t tid, unsigned long *faults)
 	return state;
 }
 
+/* In none of the memory management's sleeps, or at its end. */
+static bool is_idle(int dir, pid_t tid)
+{
+	char state = read_stat(dir, tid, NULL);
+
+	/* The first thread stays, dead, for as long as there are others. */
+	return state == 'S' || state == 'Z' || state == 'X';
+}
+
 /* Asleep outside of any madvise() that we wait for? */
 static bool asleep_elsewhere(const struct hmm_discards *d, int dir, pid_t tid)
 {
@@ -141,7 +155,7 @@ static bool asleep_elsewhere(const struct hmm_discards *d, int dir, pid_t tid)
 	 * signal may end is none of the memory management's.
 	 */
 	if (!*text)
-		return read_stat(dir, tid, NULL) == 'S';
+		return is_idle(dir, tid);
 	switch (sscanf(text, "%ld %lx %lx %*x %*x %*x %*x %lx %lx", &nr,
 		       &arg[0], &arg[1], &sp, &pc)) {
 	case 5:
@@ -156,7 +170,7 @@ static bool asleep_elsewhere(const struct hmm_discards *d, int dir, pid_t tid)
 	}
 	/* A worker of io_uring has no user stack: idle, or at work? */
 	if (!sp && !pc)
-		return read_stat(dir, tid, NULL) == 'S';
+		return is_idle(dir, tid);
 	if (nr == SYS_madvise)
 		return !discards(d, arg[0], arg[0] + arg[1]);
 	return nr != SYS_process_madvise;
@@ -177,44 +191,80 @@ static bool is_over(const struct hmm_discards *d, int dir,
 	       faults != t->faults;
 }
 
-/*
- * The threads that are not asleep elsewhere, but for the caller, which is here.
- * One that is created meanwhile need not be among them.
- */
-static long list_threads(const struct hmm_discards *d, DIR *dir,
-			 struct thread **threadsp)
+/* Is there such a thread of ours? */
+static bool exists(pid_t tid)
 {
-	struct thread *threads = NULL, *more;
-	size_t nr = 0, room = 0;
-	struct dirent *entry;
-	pid_t self = gettid();
+	uint64_t user_ns;
 
+	return user_time(tid, &user_ns);
+}
+
+static int add_thread(struct threads *list, pid_t tid)
+{
+	size_t room = list->room ? 2 * list->room : 64;
+	struct thread *more;
+
+	if (list->nr == list->room) {
+		more = realloc(list->thread, room * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		list->thread = more;
+		list->room = room;
+	}
+	list->thread[list->nr++] = (struct thread){ .tid = tid };
+	return 0;
+}
+
+/*
+ * All threads but the caller, which is here.  One that is created meanwhile need
+ * not be among them.  -EAGAIN: one of those that were there may not be either.
+ *
+ * The kernel finds its place in the directory by counting.  If a thread that it
+ * has shown ends before it goes on, it counts one too many, and passes over
+ * another.  So those that it has shown must all be there still.
+ */
+static int list_threads(DIR *dir, struct threads *list)
+{
+	struct dirent *entry;
+	pid_t tid, self = gettid();
+	size_t i;
+	int ret;
+
+	list->nr = 0;
+	rewinddir(dir);
 	/* Told by errno alone: a list cut short would be a thread forgotten. */
 	while (errno = 0, entry = readdir(dir)) {
-		struct thread t = { .tid = atoi(entry->d_name) };
+		tid = atoi(entry->d_name);
+		if (tid <= 0 || tid == self)
+			continue;
+		ret = add_thread(list, tid);
+		if (ret)
+			return ret;
+	}
+	if (errno)
+		return -EIO;
+	for (i = 0; i < list->nr; i++)
+		if (!exists(list->thread[i].tid))
+			return -EAGAIN;
+	return 0;
+}
 
-		if (t.tid <= 0 || t.tid == self ||
-		    asleep_elsewhere(d, dirfd(dir), t.tid) ||
+/* Keep those that are not asleep elsewhere. */
+static void look_at_threads(const struct hmm_discards *d, int dir,
+			    struct threads *list)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < list->nr; i++) {
+		struct thread t = list->thread[i];
+
+		if (asleep_elsewhere(d, dir, t.tid) ||
 		    !user_time(t.tid, &t.user_ns))
 			continue;
-		t.faults_known = read_stat(dirfd(dir), t.tid, &t.faults);
-		if (nr == room) {
-			room = room ? 2 * room : 64;
-			more = realloc(threads, room * sizeof(*threads));
-			if (!more) {
-				free(threads);
-				return -ENOMEM;
-			}
-			threads = more;
-		}
-		threads[nr++] = t;
+		t.faults_known = read_stat(dir, t.tid, &t.faults);
+		list->thread[nr++] = t;
 	}
-	if (errno) {
-		free(threads);
-		return -EIO;
-	}
-	*threadsp = threads;
-	return (long)nr;
+	list->nr = nr;
 }
 
 static uint64_t now_ms(void)
@@ -225,48 +275,32 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-int hmm_madvise_wait(const struct hmm_discards *d, unsigned long ms, char *why,
-		     size_t size)
+/* Until they are all over, or it is too late for the first of them. */
+static int wait_for_threads(const struct hmm_discards *d, int dir,
+			    struct threads *list, uint64_t deadline, char *why,
+			    size_t size)
 {
 	struct timespec pause = { .tv_nsec = FIRST_PAUSE_NS };
-	uint64_t deadline = now_ms() + ms;
-	struct thread *threads = NULL;
+	struct thread *t = list->thread;
 	unsigned int round;
 	char name[32];
-	long nr = 0, i;
-	int ret = 0;
-	DIR *dir;
+	size_t i;
 
-	if (!d->nr)
-		return 0;
-	dir = opendir("/proc/self/task");
-	if (!dir)
-		ret = -errno;
-	else
-		nr = list_threads(d, dir, &threads);
-	if (nr < 0)
-		ret = (int)nr;
-	if (ret)
-		snprintf(why, size, "can't list the threads: %s",
-			 strerror(-ret));
-	for (round = 0; nr > 0; round++) {
-		for (i = 0; i < nr;) {
-			if (is_over(d, dirfd(dir), &threads[i]))
-				threads[i] = threads[--nr];
+	for (round = 0; list->nr; round++) {
+		for (i = 0; i < list->nr;) {
+			if (is_over(d, dir, &t[i]))
+				t[i] = t[--list->nr];
 			else
 				i++;
 		}
-		if (!nr)
+		if (!list->nr)
 			break;
 		if (now_ms() >= deadline) {
-			read_task(dirfd(dir), threads[0].tid, "comm", name,
-				  sizeof(name));
+			read_task(dir, t[0].tid, "comm", name, sizeof(name));
 			snprintf(why, size,
 				 "thread %d (%.*s) may still be in madvise()",
-				 threads[0].tid, (int)strcspn(name, "\n"),
-				 name);
-			ret = -ETIMEDOUT;
-			break;
+				 t[0].tid, (int)strcspn(name, "\n"), name);
+			return -ETIMEDOUT;
 		}
 		/* Most are about to leave it, or come by somewhere else soon. */
 		if (round < EAGER_ROUNDS) {
@@ -277,8 +311,38 @@ int hmm_madvise_wait(const struct hmm_discards *d, unsigned long ms, char *why,
 		if (pause.tv_nsec < LAST_PAUSE_NS)
 			pause.tv_nsec *= 2;
 	}
-	free(threads);
-	if (dir)
-		closedir(dir);
+	return 0;
+}
+
+int hmm_madvise_wait(const struct hmm_discards *d, unsigned long ms, char *why,
+		     size_t size)
+{
+	uint64_t deadline = now_ms() + ms;
+	struct threads list = { 0 };
+	DIR *dir;
+	int ret;
+
+	if (!d->nr)
+		return 0;
+	dir = opendir("/proc/self/task");
+	if (!dir) {
+		ret = -errno;
+		goto out;
+	}
+	do
+		ret = list_threads(dir, &list);
+	while (ret == -EAGAIN && now_ms() < deadline);
+	if (ret)
+		goto out_list;
+	look_at_threads(d, dirfd(dir), &list);
+	ret = wait_for_threads(d, dirfd(dir), &list, deadline, why, size);
+out_list:
+	free(list.thread);
+	closedir(dir);
+out:
+	if (ret && ret != -ETIMEDOUT)
+		snprintf(why, size, "can't list the threads: %s",
+			 ret == -EAGAIN ? "they come and go too fast"
+					: strerror(-ret));
 	return ret;
 }

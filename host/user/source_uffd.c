@@ -251,7 +251,7 @@ static unsigned int max_pieces(void)
 	return max && max / 16 < PIECES ? max / 16 : PIECES;
 }
 
-static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
+static int attach(struct hmm_source **srcp, char *why, size_t size)
 {
 	struct uffd_source *u;
 	int ring, ret;
@@ -287,7 +287,7 @@ static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
 	u->taken = (uint64_t)u->owner << 32;
 	/* -1 leaves the lesser way. */
 	hmm_own_fd_set(&u->pagemap,
-		       open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+		       open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC));
 	*srcp = &u->src;
 	return 0;
 
@@ -302,8 +302,31 @@ out_shared:
 	munmap(u->shared, sizeof(*u->shared));
 out_source:
 	free(u);
-	if (ret == -EMFILE && !*why)
-		snprintf(why, size, "%s: raise RLIMIT_NOFILE", strerror(-ret));
+	if (!*why && (ret == -EMFILE || ret == -EFBIG))
+		snprintf(why, size, "%s: raise %s", strerror(-ret),
+			 ret == -EMFILE ? "RLIMIT_NOFILE" : "RLIMIT_FSIZE");
+	return ret;
+}
+
+/*
+ * Memory files are files, and who makes one larger than RLIMIT_FSIZE is not only
+ * told so but sent a signal that kills.
+ */
+static int uffd_attach(struct hmm_source **srcp, char *why, size_t size)
+{
+	const struct timespec now = { 0 };
+	sigset_t too_large, pending, old;
+	int ret;
+
+	sigemptyset(&too_large);
+	sigaddset(&too_large, SIGXFSZ);
+	pthread_sigmask(SIG_BLOCK, &too_large, &old);
+	sigpending(&pending);
+	ret = attach(srcp, why, size);
+	/* If one was there it is the application's, and there is no second. */
+	if (ret == -EFBIG && !sigismember(&pending, SIGXFSZ))
+		sigtimedwait(&too_large, NULL, &now);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return ret;
 }
 
@@ -529,7 +552,7 @@ static bool next_smap(FILE *smaps, struct smap *s)
 static int cover_vmas(struct uffd_source *u, unsigned long start,
 		      unsigned long end)
 {
-	FILE *smaps = fopen("/proc/self/smaps", "re");
+	FILE *smaps = fopen("/proc/thread-self/smaps", "re");
 	struct smap s;
 	int ret = 0;
 

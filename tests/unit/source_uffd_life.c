@@ -222,6 +222,45 @@ static void test_few_files(void **state)
 	in_child(few_files);
 }
 
+static int attach_with_small_files(char *why, size_t size)
+{
+	const struct rlimit none = { 0, RLIM_INFINITY };
+	struct hmm_source *src;
+	struct rlimit old;
+	int ret;
+
+	CHECK(!getrlimit(RLIMIT_FSIZE, &old));
+	CHECK(!setrlimit(RLIMIT_FSIZE, &none));
+	ret = hmm_source_uffd.attach(&src, why, size);
+	/* Nor could this program write what it has to say. */
+	CHECK(!setrlimit(RLIMIT_FSIZE, &old));
+	return ret;
+}
+
+/* Not killed by SIGXFSZ, and the application's own is left to it. */
+static void small_files(void)
+{
+	sigset_t set;
+	char why[256] = "";
+
+	CHECK(attach_with_small_files(why, sizeof(why)) == -EFBIG);
+	CHECK(strstr(why, "RLIMIT_FSIZE"));
+	CHECK(!sigpending(&set) && !sigismember(&set, SIGXFSZ));
+	CHECK(!sigprocmask(SIG_BLOCK, NULL, &set));
+	CHECK(!sigismember(&set, SIGXFSZ));
+	sigaddset(&set, SIGXFSZ);
+	CHECK(!sigprocmask(SIG_BLOCK, &set, NULL));
+	raise(SIGXFSZ);
+	CHECK(attach_with_small_files(why, sizeof(why)) == -EFBIG);
+	CHECK(!sigpending(&set) && sigismember(&set, SIGXFSZ));
+}
+
+static void test_small_files(void **state)
+{
+	(void)state;
+	in_child(small_files);
+}
+
 static void few_processes(void)
 {
 	const struct rlimit limit = { 1, 1 };
@@ -494,6 +533,7 @@ int main(void)
 		TEST(test_fork),
 		TEST(test_nobody),
 		TEST(test_few_files),
+		TEST(test_small_files),
 		TEST(test_few_processes),
 		TEST(test_without_userfaultfd),
 		TEST(test_without_exec_memfd),
