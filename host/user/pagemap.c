@@ -14,6 +14,7 @@
 
 #define PM_PFN ((1ull << 55) - 1)
 #define PM_EXCLUSIVE (1ull << 56)
+#define PM_UFFD_WP (1ull << 57)
 #define PM_GUARD (1ull << 58)
 #define PM_FILE (1ull << 61)
 
@@ -61,8 +62,8 @@ int hmm_pagemap_open(struct mm_struct *mm)
 	mm->pfns_virtual = mm->src->pfns_virtual;
 	if (mm->src->ops->read)
 		return 0;
-	ret = hmm_own_fd_set(&mm->pagemap,
-			     open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+	ret = hmm_own_fd_set(&mm->pagemap, open("/proc/thread-self/pagemap",
+						O_RDONLY | O_CLOEXEC));
 	if (ret)
 		return ret;
 	ret = hmm_pagemap_read(mm, addr, addr + PAGE_SIZE, &entry);
@@ -141,10 +142,11 @@ static struct writable writable_in(const struct hmm_vma *vma)
 	/* None: not even bit 0 is in the mask. */
 	if (!(vma->flags & HMM_VMA_WRITE))
 		return (struct writable){ 0, 1, false };
+	/* What a userfaultfd protects the application wants to be asked about. */
 	if (vma->flags & HMM_VMA_SHARED)
-		return (struct writable){ 0, 0, true };
-	return (struct writable){ PM_EXCLUSIVE | PM_FILE, PM_EXCLUSIVE,
-				  vma->flags & HMM_VMA_OWNED };
+		return (struct writable){ PM_UFFD_WP, 0, true };
+	return (struct writable){ PM_EXCLUSIVE | PM_FILE | PM_UFFD_WP,
+				  PM_EXCLUSIVE, vma->flags & HMM_VMA_OWNED };
 }
 
 /* From pagemap's entry to the core's. */

@@ -3,6 +3,9 @@
  * known_vma.c - what is remembered of a vma, and of KSM, must be what holds now
  */
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "attached.h"
@@ -182,6 +185,44 @@ static bool may_write(const char *p)
 	return pfn & DEV_WRITE;
 }
 
+/* The one who protects it wants to be asked, by a device as well. */
+static void userfaultfd_protects(void **state)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+			    UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+	};
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_WP };
+	struct uffdio_writeprotect protect = {
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP
+	};
+	char *p = quiet_mmap(PAGE, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1);
+	int fd = (int)syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY | O_CLOEXEC);
+
+	(void)state;
+	if (source_is(mm, "uffd") || fd < 0) {
+		print_message("skip: needs a userfaultfd of its own\n");
+		skip();
+	}
+	if (ioctl(fd, UFFDIO_API, &api)) {
+		print_message("skip: shared memory can't be protected here\n");
+		skip();
+	}
+	assert_ptr_not_equal(p, MAP_FAILED);
+	*p = 1;
+	assert_true(may_write(p));
+	reg.range.start = (uintptr_t)p;
+	reg.range.len = PAGE;
+	protect.range = reg.range;
+	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
+	assert_int_equal(ioctl(fd, UFFDIO_WRITEPROTECT, &protect), 0);
+	assert_false(may_write(p));
+	close(fd);
+	munmap(p, PAGE);
+}
+
 /* Not pages_shared: that may be of others, which is no change of ours. */
 static bool are_one(const char *p)
 {
@@ -245,7 +286,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		KNOWN(permissions_go),        KNOWN(permissions_come),
 		KNOWN(other_memory_comes),    KNOWN(permissions_go_silently),
-		KNOWN(writing_goes_silently), KNOWN(ksm_is_noticed),
+		KNOWN(writing_goes_silently), KNOWN(userfaultfd_protects),
+		KNOWN(ksm_is_noticed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
