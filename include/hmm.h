@@ -598,9 +598,9 @@ struct hmm_attach_opts {
  * @opts: NULL for the defaults
  *
  * Every user of a source in a process shares one mm; each attach is paired
- * with one hmm_mm_detach().  An attach with @pidfd or @wait gets an mm of its
- * own.  After fork() the child's mms are dead for the library, whosesoever
- * memory they are; attach again there.
+ * with one hmm_mm_detach().  An attach with @pidfd, @wait or @private_files gets
+ * an mm of its own.  After fork() the child's mms are dead for the library,
+ * whosesoever memory they are; attach again there.
  *
  * Another process must be one that the caller may trace (ptrace(2)).  The mm
  * is the memory that it has now: when it exits or executes another program
@@ -619,6 +619,8 @@ struct hmm_attach_opts {
  *
  * In a callback, hmm_range_snapshot() and hmm_range_fault() then say -EDEADLK.
  *
+ * Context: no lock held; of callbacks, from release only.  Waits for a detach
+ * that somebody else is at.
  * Return: 0; -EINVAL bad arguments; -E2BIG @opts asks for what this library
  * does not know; -ENOENT no such source; -ENOTSUP no source is available here,
  * or the one that was named can't do what @pidfd or @wait ask; -EBADF @pidfd
@@ -709,6 +711,7 @@ struct hmm_source_info {
  * @index: 0 is the best one
  * @info: with its size set
  *
+ * Context: as hmm_mm_attach().
  * Return: 0; -ENOENT beyond the last one; -EINVAL.
  */
 int hmm_source_query(unsigned int index, struct hmm_source_info *info);
@@ -731,7 +734,7 @@ enum hmm_log_level {
 /**
  * hmm_set_log() - where the library's messages go
  * @fn: called with a whole line without its newline; NULL for silence.
- *	May be called from any thread.
+ *	May be called from any thread, and must not call the library.
  *
  * By default errors and warnings go to stderr; HMM_LOG=debug shows all.
  */

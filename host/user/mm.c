@@ -39,7 +39,7 @@ bool mmget_not_zero(struct mm_struct *mm)
 	bool ret;
 
 	pthread_mutex_lock(&registry);
-	ret = mm->attached && !mm->forked;
+	ret = mm->attached && mm_alive(mm);
 	if (ret)
 		mm->pins++;
 	pthread_mutex_unlock(&registry);
@@ -314,6 +314,8 @@ static struct mm_struct *get_unused(void)
 	mm = calloc(1, sizeof(*mm));
 	if (!mm)
 		return NULL;
+	/* Once: whoever comes late takes it, whatever became of the mm. */
+	pthread_rwlock_init(&mm->mmap_lock, NULL);
 	pthread_mutex_lock(&registry);
 	mm->next = mms;
 	mms = mm;
@@ -346,6 +348,12 @@ static bool is_special(const struct hmm_attach_opts *opts)
 	return opts->pidfd || opts->wait;
 }
 
+/* Nor with threads for whom its descriptors are other files. */
+static bool is_shared(const struct hmm_attach_opts *opts)
+{
+	return !is_special(opts) && !opts->private_files;
+}
+
 static const char *special_wish(const struct hmm_attach_opts *opts)
 {
 	return opts->pidfd ? "watch another process" : "make changes wait";
@@ -368,9 +376,12 @@ static int mm_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
 
 	/* After a fork that pthread_atfork() did not see, too. */
 	hmm_events_forget_self();
+	/* A thread that no longer exists may have held it. */
+	if (mm->forked)
+		pthread_rwlock_init(&mm->mmap_lock, NULL);
 	mm->forked = false;
 	mm->private_files = opts->private_files;
-	mm->shared = !is_special(opts);
+	mm->shared = is_shared(opts);
 	ret = make_alive(mm);
 	if (ret)
 		goto out;
@@ -381,7 +392,6 @@ static int mm_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
 	if (ret)
 		goto out_source;
 	hmm_init(&mm->hmm, mm, mm->src->started);
-	pthread_rwlock_init(&mm->mmap_lock, NULL);
 	hmm_faulter_init(&mm->faulter);
 	ret = hmm_events_start(mm);
 	if (ret)
@@ -413,7 +423,7 @@ static struct mm_struct *find_attached(const struct hmm_source_ops *ops)
 
 	pthread_mutex_lock(&registry);
 	for (mm = mms; mm; mm = mm->next)
-		if (mm->attached && !mm->forked && mm->shared &&
+		if (mm->attached && mm->shared && mm_alive(mm) &&
 		    mm->src->ops == ops && !READ_ONCE(mm->hmm.dead))
 			break;
 	if (mm) {
@@ -439,7 +449,7 @@ static int attach_source(struct mm_struct **mmp,
 			 special_wish(opts));
 		return -ENOTSUP;
 	}
-	if (!is_special(opts))
+	if (is_shared(opts))
 		mm = find_attached(ops);
 	if (!mm) {
 		ret = hmm_register_fork();
@@ -538,14 +548,11 @@ int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *from)
 /* ---- Detach ------------------------------------------------------------- */
 
 /*
- * In a fork's child there is nobody to wait for.  Elsewhere a callback that
- * doesn't return keeps the pin of the attach, and all that it may look at.
+ * A callback that doesn't return keeps the pin of the attach, and all that it
+ * may look at.
  */
 static int stop(struct mm_struct *mm)
 {
-	if (READ_ONCE(mm->forked))
-		return 0;
-	hmm_kill(&mm->hmm);
 	hmm_faulter_stop(&mm->faulter);
 	if (!hmm_events_stop(mm)) {
 		pr_warn("hmm: a mirror's callback did not return in %d ms; its "
@@ -553,7 +560,6 @@ static int stop(struct mm_struct *mm)
 			HMM_RANGE_DEFAULT_TIMEOUT);
 		return -ETIMEDOUT;
 	}
-	hmm_release(&mm->hmm);
 	if (mm->src->ops->quit)
 		mm->src->ops->quit(mm->src);
 	return 0;
@@ -561,7 +567,7 @@ static int stop(struct mm_struct *mm)
 
 int hmm_mm_detach(struct mm_struct *mm)
 {
-	bool last;
+	bool stops;
 	int ret = 0;
 	HMM_UNCANCELLED;
 
@@ -578,20 +584,27 @@ int hmm_mm_detach(struct mm_struct *mm)
 	if (!READ_ONCE(mm->forked) && hmm_in_callback(&mm->hmm))
 		return -EDEADLK;
 
+	/* Who attaches next finds nothing watched by the one before. */
 	pthread_mutex_lock(&attaching);
-	/* Nobody is in the middle of a snapshot when the mm goes. */
+	/* Nobody is in the middle of a snapshot when the mm goes, nor begins one. */
 	mmap_write_lock(mm);
 	pthread_mutex_lock(&registry);
-	last = mm->attached == 1;
+	/* In a fork's child there is nobody to wait for. */
+	stops = mm->attached == 1 && !mm->forked;
 	if (mm->attached)
 		mm->attached--;
 	else
 		ret = -EINVAL;
 	pthread_mutex_unlock(&registry);
+	if (stops)
+		hmm_kill(&mm->hmm);
 	mmap_write_unlock(mm);
-	pthread_mutex_unlock(&attaching);
-	if (!ret && last)
+	if (stops)
 		ret = stop(mm);
+	pthread_mutex_unlock(&attaching);
+	/* Callbacks may attach again. */
+	if (!ret && stops)
+		hmm_release(&mm->hmm);
 	if (!ret)
 		mmput(mm);
 	return ret;

@@ -22,9 +22,14 @@
 
 #include "kvm_keeper.h"
 #include "kvm_kind.h"
+#include "own_fd.h"
 #include "source.h"
 #include "source_kvm.h"
 #include "source_kvm.skel.h"
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 
 /* How far records may come out of the order in which they were counted. */
 #define KVM_WINDOW 1024
@@ -342,13 +347,6 @@ static void why_no_bpf(int err, char *why, size_t size)
 			 strerror(-err));
 }
 
-static int dup_fd(int fd)
-{
-	int ret = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-
-	return ret < 0 ? -errno : ret;
-}
-
 static int get_ring_id(int fd, uint32_t *id)
 {
 	struct bpf_map_info info = { 0 };
@@ -433,14 +431,14 @@ static int attach_bpf(struct kvm_source *s, char *why, size_t size)
 
 	if (s->typed) {
 		s->keeper.link_fd[0] =
-			dup_fd(bpf_link__fd(skel->links.range_start));
+			hmm_own_fd_dup(bpf_link__fd(skel->links.range_start));
 		s->keeper.link_fd[1] =
-			dup_fd(bpf_link__fd(skel->links.range_end));
+			hmm_own_fd_dup(bpf_link__fd(skel->links.range_end));
 	} else {
 		s->keeper.link_fd[0] =
-			dup_fd(bpf_link__fd(skel->links.hva_range));
+			hmm_own_fd_dup(bpf_link__fd(skel->links.hva_range));
 	}
-	s->src.event_fd = dup_fd(bpf_map__fd(skel->maps.ring));
+	s->src.event_fd = hmm_own_fd_dup(bpf_map__fd(skel->maps.ring));
 	for (i = 0; i < KVM_LINKS && !ret; i++)
 		if (s->keeper.link_fd[i] < 0 && s->keeper.link_fd[i] != -1)
 			ret = s->keeper.link_fd[i];
@@ -499,7 +497,9 @@ static bool make_and_see_change(struct kvm_source *s, struct handshake *h,
 	for (;;) {
 		walk(s, hmm_load_acquire(s->producer_pos), shake, h);
 		*p = 1;
-		madvise(p, pages * PAGE_SIZE, MADV_DONTNEED);
+		/* mlockall(MCL_FUTURE) has locked it, which only that undoes. */
+		if (madvise(p, pages * PAGE_SIZE, MADV_DONTNEED))
+			madvise(p, pages * PAGE_SIZE, MADV_DONTNEED_LOCKED);
 		walk(s, hmm_load_acquire(s->producer_pos), shake, h);
 		if (h->seen || hmm_now_ms() >= deadline)
 			break;

@@ -93,7 +93,7 @@ static bool parse(const char *line, struct found *f)
 /* Older kernels: read the text.  Whole lines at a time, as the kernel does. */
 static int scan(unsigned long addr, struct found *f)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
+	FILE *maps = fopen("/proc/thread-self/maps", "re");
 	char line[LINE];
 	int ret = -ENOENT;
 
@@ -116,7 +116,7 @@ static int scan(unsigned long addr, struct found *f)
  */
 static bool smaps_says_special(unsigned long start)
 {
-	FILE *smaps = fopen("/proc/self/smaps", "re");
+	FILE *smaps = fopen("/proc/thread-self/smaps", "re");
 	bool found = false, ret = false;
 	char line[LINE];
 	struct found f;
@@ -193,7 +193,8 @@ int hmm_find_vma(struct mm_struct *mm, unsigned long addr,
 		return -EINVAL;
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
-	ret = hmm_host_vma(mm, addr, &found);
+	ret = READ_ONCE(mm->hmm.dead) ? -EFAULT
+				      : hmm_host_vma(mm, addr, &found);
 	mmput(mm);
 	if (ret)
 		return ret;
@@ -220,7 +221,7 @@ static void add_device(struct hmm_vmas *v, dev_t dev)
  */
 static bool find_vvar(struct hmm_vmas *v)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
+	FILE *maps = fopen("/proc/thread-self/maps", "re");
 	char line[LINE];
 	struct found f;
 	bool ret;
@@ -251,7 +252,8 @@ void hmm_vmas_open(struct mm_struct *mm)
 	if (mm->src->ops->vma)
 		return;
 	/* Without it there is a slower way. */
-	hmm_own_fd_set(&v->maps, open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
+	hmm_own_fd_set(&v->maps,
+		       open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC));
 	for (i = 0; i < sizeof(paths) / sizeof(*paths); i++)
 		if (!stat(paths[i], &st))
 			add_device(v, st.st_dev);

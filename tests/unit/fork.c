@@ -57,6 +57,7 @@ static void attach_in_child(char *p)
 	CHECK(ret == 1);
 	madvise(p, PAGE, MADV_DONTNEED);
 	CHECK(!hmm_range_valid(&range));
+	CHECK(range_get(&range, own, true) == 1);
 	hmm_range_unregister(&range);
 	CHECK(hmm_mm_detach(own) == 0);
 }
@@ -107,10 +108,21 @@ static void child_is_dead_and_can_attach(void **state)
 	munmap(p, PAGE);
 }
 
-static void detach_after_raw_clone(struct hmm_range *range)
+static void use_after_raw_clone(struct hmm_range *range, char *p)
 {
+	struct vm_area_struct vma;
+	struct hmm_range other;
+	uint64_t pfn;
+
 	/* Of many tries, each has to end. */
 	alarm(10 * slowness());
+	CHECK(hmm_find_vma(mm, 0, &vma) == -EFAULT);
+	range_init(&other, &pfn);
+	CHECK(hmm_range_register(&other, mm, range->start, range->end) ==
+	      -EFAULT);
+	/* QEMU may not live through code patched in use. */
+	if (!is_slow())
+		attach_in_child(p);
 	mmap_read_lock(mm);
 	CHECK(hmm_range_snapshot(range) == -EFAULT);
 	mmap_read_unlock(mm);
@@ -138,13 +150,50 @@ static void raw_clone_child_is_dead(void **state)
 	do {
 		pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 		if (!pid)
-			detach_after_raw_clone(&range);
+			use_after_raw_clone(&range, p);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 	} while (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM && --tries);
 	assert_int_equal(status, 0);
 	assert_int_equal(range_fault_until_valid(&range, mm), 1);
 	hmm_range_unregister(&range);
 	munmap(p, PAGE);
+}
+
+static char of_first[PAGE] __attribute__((aligned(4096)));
+
+static bool first_is_gone(void)
+{
+	char state = '\0';
+	FILE *stat = fopen("/proc/self/stat", "r");
+
+	CHECK(stat && fscanf(stat, "%*d (%*[^)]) %c", &state) == 1);
+	fclose(stat);
+	return state == 'Z';
+}
+
+static void *attach_without_first(void *arg)
+{
+	(void)arg;
+	while (!first_is_gone())
+		usleep(1000);
+	attach_in_child(of_first);
+	_exit(0);
+}
+
+/* What /proc/self says is about the first thread, which may have ended. */
+static void first_thread_may_be_gone(void **state)
+{
+	pthread_t thread;
+	pid_t pid = fork();
+
+	(void)state;
+	if (!pid) {
+		alarm(60 * slowness());
+		CHECK(!pthread_create(&thread, NULL, attach_without_first,
+				      NULL));
+		pthread_exit(NULL);
+	}
+	assert_child(pid);
 }
 
 /* fork() write-protects private memory: the parent's copy is not writable. */
@@ -301,6 +350,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FORK(child_is_dead_and_can_attach),
 		FORK(raw_clone_child_is_dead),
+		FORK(first_thread_may_be_gone),
 		FORK(fork_invalidates_the_parent),
 		FORK(fork_storm),
 		FORK(drivers_lock_is_outside),
