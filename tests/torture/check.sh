@@ -41,9 +41,9 @@ run()
 }
 
 # broken NAME COMMAND...: without what it leaves out, something must be stale.
-# It takes luck to be there when it happens.  Where there is but one CPU, and it
-# has other things to do, that is a round in twenty; so as often as it takes for
-# a million such machines to find it.
+# It takes luck to be there when it happens: one round in three, at worst, on one
+# CPU or two, idle or busy.  Should it be one in a hundred somewhere, as often as
+# it takes for a million such machines to find it.
 broken()
 {
 	name="finds: $1"

@@ -85,6 +85,16 @@ static void wait_for(const uint64_t *word, uint64_t value)
 			sched_yield();
 }
 
+/*
+ * Without a call, so that each tick finds it in user space.  To source uffd one
+ * that always runs, and yields before the tick, may be at its change for ever.
+ */
+static void spin_for(const uint64_t *word, uint64_t value)
+{
+	while (__atomic_load_n(word, __ATOMIC_ACQUIRE) < value)
+		;
+}
+
 static void set(uint64_t *word, uint64_t value)
 {
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
@@ -204,10 +214,10 @@ static void *changer(void *arg)
 
 	(void)arg;
 	for (nr = 1;; nr++) {
-		wait_for(&turn->go, nr);
+		spin_for(&turn->go, nr);
 		kind->prepare(&now);
 		set(&turn->prepared, nr);
-		wait_for(&turn->begin, nr);
+		spin_for(&turn->begin, nr);
 		begin = now_ns();
 		kind->change(&now);
 		kind->ns += now_ns() - begin;
