@@ -268,8 +268,10 @@ static void attach_while_detaching(void **state)
 	uint64_t pfn;
 
 	(void)state;
-	if (!source_is(mm, "uffd"))
+	if (!source_is(mm, "uffd")) {
+		print_message("skip: this source lets others watch, too\n");
 		skip();
+	}
 	watched = map_touched(1);
 	range_start(&range, mm, watched, 1, &pfn, DEV_VALID);
 	assert_int_equal(range_fault(&range, mm), 1);
