@@ -6,6 +6,7 @@
 #include "support.h"
 
 #include "dmirror.h"
+#include "migrations.h"
 
 /* When the first device was made; of which level the last one's source is. */
 static uint64_t migrations_before;

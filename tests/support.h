@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +144,23 @@ static inline char *map_touched(size_t pages)
 	return p;
 }
 
+/* A page that the kernel keeps to the CPUs of the process; or the test skips. */
+static inline char *map_secret(void)
+{
+	int fd = (int)syscall(SYS_memfd_secret, 0);
+	char *p;
+
+	if (fd < 0 || ftruncate(fd, PAGE)) {
+		print_message("skip: memfd_secret(): %s\n", strerror(errno));
+		skip();
+	}
+	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	close(fd);
+	*p = 1;
+	return p;
+}
+
 static inline void range_init(struct hmm_range *range, uint64_t *pfns)
 {
 	*range = (struct hmm_range){
@@ -255,23 +273,6 @@ static inline int mirror_unregister(struct hmm_mirror *mirror)
 		ret = hmm_mirror_unregister(mirror);
 	while (ret == -ETIMEDOUT);
 	return ret;
-}
-
-/* ---- What a source of level 1 does not see -------------------------------- */
-
-/* Pages that the kernel has moved elsewhere, of anybody. */
-static inline uint64_t migrations(void)
-{
-	char line[128];
-	uint64_t n = 0;
-	FILE *file = fopen("/proc/vmstat", "re");
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "pgmigrate_success %lu", &n) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return n;
 }
 
 #endif

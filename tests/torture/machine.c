@@ -14,6 +14,7 @@
 #include <sys/swap.h>
 #include <unistd.h>
 
+#include "../migrations.h"
 #include "torture.h"
 
 #define KSM "/sys/kernel/mm/ksm/"
@@ -134,20 +135,6 @@ static void ksm_undo(void)
 }
 
 /* ---- Migration ---------------------------------------------------------------- */
-
-static uint64_t migrations(void)
-{
-	char line[128];
-	uint64_t n = 0;
-	FILE *file = fopen("/proc/vmstat", "re");
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "pgmigrate_success %lu", &n) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return n;
-}
 
 bool machine_migrates(void)
 {

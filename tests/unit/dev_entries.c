@@ -242,19 +242,12 @@ static void special_memory_is_special(void **state)
 /* As get_user_pages() has it, for drivers in the kernel. */
 static void secret_memory_is_special(void **state)
 {
-	int fd = (int)syscall(SYS_memfd_secret, 0);
 	uint64_t pfn = DEV_VALID;
 	struct hmm_dev_range r;
 	char *p;
 
 	(void)state;
-	if (fd < 0 || ftruncate(fd, PAGE)) {
-		print_message("skip: memfd_secret(): %s\n", strerror(errno));
-		skip();
-	}
-	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_ptr_not_equal(p, MAP_FAILED);
-	*p = 1;
+	p = map_secret();
 	assert_true(vma_at(dev.fd, p).flags & HMM_DEV_VM_SPECIAL);
 	r = entries(p, 1, &pfn);
 	assert_int_equal(walk(dev.fd, false, &r), 0);
@@ -262,7 +255,6 @@ static void secret_memory_is_special(void **state)
 	r.default_flags = DEV_VALID;
 	assert_int_equal(walk(dev.fd, true, &r), -ENXIO);
 	munmap(p, PAGE);
-	close(fd);
 }
 
 /* Nonblocking: in the end the same. */

@@ -288,18 +288,11 @@ static void no_more_than_48_bits(void **state)
 /* The kernel itself can't reach it. */
 static void secret_memory_is_kept(void **state)
 {
-	int fd = (int)syscall(SYS_memfd_secret, 0);
 	char *p;
 
 	(void)state;
 	need_device();
-	if (fd < 0 || ftruncate(fd, PAGE)) {
-		print_message("skip: memfd_secret(): %s\n", strerror(errno));
-		skip();
-	}
-	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_ptr_not_equal(p, MAP_FAILED);
-	close(fd);
+	p = map_secret();
 	fill(p, 1, 1);
 	assert_int_equal(request(device[0], DEVICE_READ, p, scratch, 1, NULL),
 			 -EFAULT);

@@ -429,21 +429,13 @@ static void oracle_finds_stale(void **state)
 /* Memory that the kernel keeps to the CPUs is an error, and not stale. */
 static void refused_memory(void **state)
 {
-	int fd = (int)syscall(SYS_memfd_secret, 0);
 	char *p, buf[8];
 
 	(void)state;
-	if (fd < 0 || ftruncate(fd, PAGE)) {
-		print_message("skip: memfd_secret(): %s\n", strerror(errno));
-		skip();
-	}
-	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_ptr_not_equal(p, MAP_FAILED);
-	*p = 1;
+	p = map_secret();
 	assert_int_equal(dev_read(dm, p, buf, 8), -EFAULT);
 	assert_not_stale(dm);
 	munmap(p, PAGE);
-	close(fd);
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
