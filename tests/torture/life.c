@@ -115,7 +115,11 @@ static void *short_life(void *arg)
 
 static void thread_step(struct worker *w)
 {
-	struct worker child = { .random = draw(w, ~0ull) };
+	/* One step is what both do: the device's oracle may wait for it. */
+	struct worker child = {
+		.progress = w->progress,
+		.random = draw(w, ~0ull),
+	};
 	pthread_attr_t attr;
 	pthread_t thread;
 	int ret;
