@@ -131,7 +131,7 @@ static inline void settle(struct mm_struct *mm)
 /* The kernel has moved pages, which a source of level 1 does not see. */
 static inline bool moved_unseen(void)
 {
-	return device_level < 2 && migrations() != migrations_before;
+	return device_level < 2 && migrated_since(migrations_before);
 }
 
 /* The oracle has nothing against the device, and has looked. */

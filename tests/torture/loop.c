@@ -191,9 +191,9 @@ static void judge(struct hmm_range *range, long i, uint64_t pm)
 	}
 	(void)!pread(pagemap, &now, sizeof(now),
 		     (off_t)((range->start / PAGE + (size_t)i) * sizeof(now)));
-	/* Present elsewhere, or on its way. */
-	if (t.level < 2 && (pm & (PM_PRESENT | PM_SWAP)) &&
-	    machine_migrates()) {
+	/* On its way, or swapped out; or present elsewhere. */
+	if (t.level < 2 &&
+	    (pm & PM_SWAP || (pm & PM_PRESENT && machine_migrates()))) {
 		__atomic_fetch_add(&t.shared->migrated, 1, __ATOMIC_RELAXED);
 		return;
 	}

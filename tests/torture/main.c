@@ -125,7 +125,6 @@ static void victim_main(void)
 	/* Where ptrace is restricted, the one outside must be allowed. */
 	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 	poke_init();
-	machine_migrates();
 	ret = attach();
 	if (!ret)
 		ret = loops_init();
@@ -343,8 +342,7 @@ int main(int argc, char **argv)
 	outside_init();
 	if (zones_init())
 		return 1;
-	if (t.level >= 2)
-		machine_prepare();
+	machine_prepare();
 
 	victim = fork();
 	if (!victim)

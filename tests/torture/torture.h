@@ -43,7 +43,6 @@ struct shared {
 	pid_t victim;
 	uint64_t stale, undecided;
 	uint64_t migrated; /* see machine_migrates() */
-	uint64_t migrations;
 	uint64_t signals;
 	unsigned int nr_tallies, nr_workers;
 	struct tally tally[MAX_TALLIES];
@@ -169,11 +168,14 @@ void life_init(void);
 /* outside.c */
 void outside_init(void);
 void outside_main(void) __attribute__((noreturn));
-/* machine.c: swap and KSM, for as long as this process lives */
+/*
+ * machine.c: swap and KSM, for as long as this process lives, where the source
+ * sees what they do
+ */
 void machine_prepare(void);
 /*
- * Have pages been moved, since this was called first?  A source of level 1 does
- * not see that, and anybody can make the kernel move any page.
+ * Have pages been moved since?  A source of level 1 does not see that, and
+ * anybody can make the kernel move any page.
  */
 bool machine_migrates(void);
 
