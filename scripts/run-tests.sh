@@ -135,6 +135,18 @@ count()
 	}' "$1"
 }
 
+# around CASE LOG: what it printed up to its verdict, or all
+around()
+{
+	awk -v name="$1" '
+	/^\[ RUN      \]/ { text = "" }
+	{ text = text $0 "\n" }
+	$0 == "not ok " name { exit }
+	/^\[  (FAILED|ERROR )/ && $4 == name { exit }
+	/^(ok|skip|not ok) / { text = "" }
+	END { printf "%s", text }' "$2"
+}
+
 # run NAME SECONDS COMMAND...
 run()
 {
@@ -154,7 +166,10 @@ run()
 	printf '%-48s %4d s  %s\n' "$name" $(($(date +%s) - run_began)) \
 		"$verdict"
 	[ "$f" = 0 ] || sed 's/^/    /' "$log" | tail -n 100
-	sed -n "s|^fail |  $name: |p" "$TMP/count" >>"$LOGS/failed"
+	sed -n "s|^fail ||p" "$TMP/count" | while read -r case; do
+		echo "  $name: $case"
+		around "$case" "$log" | tail -n 15 | sed 's/^/    | /'
+	done >>"$LOGS/failed"
 	sed -n "s|^skip |  $name: |p" "$TMP/count" >>"$LOGS/skipped"
 }
 
