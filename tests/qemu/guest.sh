@@ -87,7 +87,9 @@ for command in run watch snapshot outside; do
 	run "hmm-$command" 1200 sh -c \
 		"cd '$1' && O='$O' SOURCES=module sh tests/cli/$command.sh"
 done
-run device-memory 900 "$O/tests/device_memory"
+for test in device_access device_memory device_contended; do
+	run "$test" 900 "$O/tests/$test"
+done
 run hmm-tests 1200 sh "$1/tests/qemu/self_test.sh" "$O"
 run modules 600 sh "$module" "$kernel/modules" "$O" use_and_unload
 run hostile 1800 sh "$1/tests/qemu/hostile.sh" "$kernel/modules" "$O" 8 4 1
