@@ -52,6 +52,16 @@ struct st_file {
 
 /* ---- The mirror --------------------------------------------------------- */
 
+/* With an end, for a test that fails. */
+static long st_stick(struct st_file *f)
+{
+	spin_lock(&f->lock);
+	f->seen.stuck = 1;
+	spin_unlock(&f->lock);
+	wait_event_timeout(f->wq, READ_ONCE(f->unstuck), STUCK_SECONDS * HZ);
+	return 0;
+}
+
 static int st_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
 	struct st_file *f = container_of(mirror, struct st_file, mirror);
@@ -76,6 +86,8 @@ static int st_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 	spin_unlock(&f->lock);
 	if (ours && (mode & ST_UNMIRROR_INSIDE))
 		f->seen.inside = hmm_mirror_unregister(&f->mirror);
+	if (ours && update->blockable && (mode & ST_STICK_INSIDE))
+		st_stick(f);
 	return ret;
 }
 
@@ -194,16 +206,6 @@ static long st_seen(struct st_file *f, void __user *user)
 	return copy_to_user(user, &seen, sizeof(seen)) ? -EFAULT : 0;
 }
 
-/* With an end, for a test that fails. */
-static long st_stick(struct st_file *f)
-{
-	spin_lock(&f->lock);
-	f->seen.stuck = 1;
-	spin_unlock(&f->lock);
-	wait_event_timeout(f->wq, READ_ONCE(f->unstuck), STUCK_SECONDS * HZ);
-	return 0;
-}
-
 static void st_end(struct mmu_notifier *mn, struct mm_struct *mm)
 {
 	st_stick(container_of(mn, struct st_file, at_end));
@@ -250,8 +252,7 @@ static long st_request(struct st_file *f, unsigned int request,
 		st_unrange(f);
 		return 0;
 	case ST_WAIT:
-		return hmm_range_wait_until_valid(&f->range,
-						  HMM_RANGE_DEFAULT_TIMEOUT);
+		return hmm_range_wait_until_valid(&f->range, arg);
 	case ST_SNAPSHOT:
 		return st_walk(f, false, true);
 	case ST_FAULT:

@@ -28,7 +28,7 @@ struct hmm_selftest_seen {
 #define ST_UNMIRROR _IO('S', 2)
 #define ST_RANGE _IOW('S', 3, struct hmm_selftest_range)
 #define ST_UNRANGE _IO('S', 4) /* under a spinlock */
-#define ST_WAIT _IO('S', 5)    /* 1 or 0 */
+#define ST_WAIT _IO('S', 5)    /* so many ms: 1 or 0 */
 #define ST_SNAPSHOT _IO('S', 6)
 #define ST_FAULT _IO('S', 7)   /* for reading, with block as the argument */
 #define ST_VALID _IO('S', 8)   /* under the lock of the callback: 1 or 0 */
@@ -38,6 +38,7 @@ struct hmm_selftest_seen {
 #define ST_REFUSE 0x1        /* whatever does not block */
 #define ST_UNMIRROR_INSIDE 0x2
 #define ST_UNRANGE_INSIDE 0x4
+#define ST_STICK_INSIDE 0x8 /* as ST_STICK */
 #define ST_SEEN _IOR('S', 11, struct hmm_selftest_seen)
 
 #define ST_STICK _IO('S', 12) /* asleep, not to be killed, until ST_UNSTICK */

@@ -79,7 +79,7 @@ static void mirror_own(const void *p, size_t pages)
 	assert_int_equal(call(ST_BIND, 0), 0);
 	assert_int_equal(call(ST_MIRROR, 0), 0);
 	assert_int_equal(call_range(p, pages), 0);
-	assert_int_equal(call(ST_WAIT, 0), 1);
+	assert_int_equal(call(ST_WAIT, HMM_RANGE_DEFAULT_TIMEOUT), 1);
 	assert_int_equal(call(ST_FAULT, true), pages);
 	assert_int_equal(call(ST_PRESENT, 0), pages);
 	assert_int_equal(call(ST_VALID, 0), 1);
@@ -100,6 +100,89 @@ static void range_is_invalid_before_the_callback_runs(void **state)
 	munmap(p, 4 * PAGE);
 	assert_int_equal(seen().calls, 2);
 	assert_int_equal(seen().trusting, 0);
+}
+
+struct waiter {
+	unsigned long ms;
+	int go;
+	int tid;
+	long ret;
+	int done;
+};
+
+static void *wait_when_told(void *arg)
+{
+	struct waiter *w = arg;
+
+	__atomic_store_n(&w->tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&w->go, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	w->ret = call(ST_WAIT, w->ms);
+	__atomic_store_n(&w->done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void *discard_page(void *p)
+{
+	madvise(p, PAGE, MADV_DONTNEED);
+	return NULL;
+}
+
+/* Asleep, and not to be woken by a signal: in the kernel's wait, that is. */
+static bool sleeps_deeply(int tid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	if (file)
+		fclose(file);
+	return state == 'D';
+}
+
+/* What a wait says that began during a change, and could go on after it. */
+static long wait_during_a_change(unsigned long ms)
+{
+	struct waiter w = { .ms = ms };
+	pthread_t waits, changes;
+	char *p;
+
+	p = map_touched(1);
+	mirror_own(p, 1);
+	/* No thread can be made while the change has the mmap lock. */
+	assert_int_equal(pthread_create(&waits, NULL, wait_when_told, &w), 0);
+	while (!__atomic_load_n(&w.tid, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	call(ST_MODE, ST_STICK_INSIDE);
+	assert_int_equal(pthread_create(&changes, NULL, discard_page, p), 0);
+	while (!seen().stuck)
+		usleep(1000);
+	__atomic_store_n(&w.go, 1, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&w.done, __ATOMIC_ACQUIRE) &&
+	       !sleeps_deeply(w.tid))
+		usleep(1000);
+	call(ST_UNSTICK, 0);
+	pthread_join(waits, NULL);
+	pthread_join(changes, NULL);
+	munmap(p, PAGE);
+	return w.ret;
+}
+
+static void wait_of_more_ms_than_32_bits_can_say(void **state)
+{
+	(void)state;
+	need_driver();
+	assert_int_equal(wait_during_a_change(1ul << 32), 1);
+}
+
+static void wait_for_as_long_as_it_takes(void **state)
+{
+	(void)state;
+	need_driver();
+	assert_int_equal(wait_during_a_change(~0ul), 1);
 }
 
 static void mirror_is_not_unregistered_inside_its_callback(void **state)
@@ -290,7 +373,7 @@ static void refusal_of_the_reaper_leaves_no_trace(void **state)
 	assert_int_equal(seen().trusting, 0);
 	/* The page is there, and no change is thought to be in progress. */
 	assert_int_equal(call(ST_VALID, 0), 0);
-	assert_int_equal(call(ST_WAIT, 0), 1);
+	assert_int_equal(call(ST_WAIT, HMM_RANGE_DEFAULT_TIMEOUT), 1);
 	assert_int_equal(call(ST_SNAPSHOT, 0), 1);
 	assert_int_equal(call(ST_PRESENT, 0), 1);
 	assert_int_equal(call(ST_VALID, 0), 1);
@@ -299,7 +382,7 @@ static void refusal_of_the_reaper_leaves_no_trace(void **state)
 	assert_int_equal(syscall(SYS_process_mrelease, pidfd, 0), 0);
 	assert_int_equal(seen().refused, 1);
 	assert_int_equal(call(ST_VALID, 0), 0);
-	assert_int_equal(call(ST_WAIT, 0), 1);
+	assert_int_equal(call(ST_WAIT, HMM_RANGE_DEFAULT_TIMEOUT), 1);
 	assert_int_equal(call(ST_SNAPSHOT, 0), 1);
 	assert_int_equal(call(ST_PRESENT, 0), 0);
 
@@ -316,6 +399,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		DRIVER_TEST(range_is_invalid_before_the_callback_runs),
+		DRIVER_TEST(wait_of_more_ms_than_32_bits_can_say),
+		DRIVER_TEST(wait_for_as_long_as_it_takes),
 		DRIVER_TEST(mirror_is_not_unregistered_inside_its_callback),
 		DRIVER_TEST(range_is_unregistered_inside_the_callback),
 		DRIVER_TEST(range_without_a_mirror_is_refused),
