@@ -625,8 +625,9 @@ struct hmm_attach_opts {
  * does not know; -ENOENT no such source; -ENOTSUP no source is available here,
  * or the one that was named can't do what @pidfd or @wait ask; -EBADF @pidfd
  * is no pidfd; -ESRCH its process has ended, or executes another program just
- * now; -EACCES, -EPERM it may not be traced; -EMFILE, -ENOMEM ... what the
- * source said.  The log (hmm_set_log()) says what is missing and what to do.
+ * now; -EACCES, -EPERM it may not be traced, or only root may have changes wait
+ * (hmm(4), unprivileged_hold); -EMFILE, -ENOMEM ... what the source said.  The
+ * log (hmm_set_log()) says what is missing and what to do.
  */
 int hmm_mm_attach(struct mm_struct **mmp, const struct hmm_attach_opts *opts);
 

@@ -312,7 +312,8 @@ struct hmm_dev_range {
  * from when the change was recorded.)  EINVAL beyond HMM_DEV_HOLD_MAX; EPERM
  * beyond HMM_DEV_HOLD_DEFAULT unless the opener had CAP_SYS_ADMIN, since one
  * who waits may delay what others do to their address spaces' watchers (exit,
- * for one); ESRCH; EINTR.
+ * for one), and beyond 0 if the module's parameter unprivileged_hold is off;
+ * ESRCH; EINTR.
  *
  * The thread that called this, or HMM_DEV_ACK, last is the acknowledging
  * thread.  Between a change's record and its acknowledgement it should do

@@ -12,11 +12,18 @@
  *
  * A killed task need not be looked for before it waits: it wouldn't.
  */
+#include <linux/moduleparam.h>
 #include <linux/pid.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
 #include "dev.h"
+
+/* Not to be changed later: nobody is told that it holds and finds it does not. */
+static bool unprivileged_hold = true;
+module_param(unprivileged_hold, bool, 0444);
+MODULE_PARM_DESC(unprivileged_hold,
+		 "may changes wait for a user without CAP_SYS_ADMIN?");
 
 /*
  * How often those who wait look whether the acknowledging thread lives: no
@@ -213,7 +220,8 @@ long dev_hold(struct hmm_file *f, unsigned long ms)
 	if (ms > HMM_DEV_HOLD_MAX)
 		return -EINVAL;
 	/* All mmu notifiers of a machine are of one SRCU domain. */
-	if (ms > HMM_DEV_HOLD_DEFAULT && !f->privileged)
+	if (ms && !f->privileged &&
+	    (ms > HMM_DEV_HOLD_DEFAULT || !unprivileged_hold))
 		return -EPERM;
 	if (ms) {
 		ret = register_mirror(f);

@@ -202,6 +202,24 @@ static void module_let_go(struct hmm_source *src)
 	module_pause(src);
 }
 
+/* Is one allowed to?  Nobody acts on a change yet, so none shall wait. */
+static int try_hold(struct module_source *s, char *why, size_t size)
+{
+	int ret = 0;
+
+	if (ioctl(s->src.event_fd, HMM_DEV_HOLD, HMM_RANGE_DEFAULT_TIMEOUT))
+		ret = -errno;
+	ioctl(s->src.event_fd, HMM_DEV_HOLD, 0);
+	if (ret == -EPERM)
+		snprintf(why, size,
+			 "changes wait for root only, as hmm.ko was loaded "
+			 "with unprivileged_hold=0");
+	else if (ret)
+		snprintf(why, size, "/dev/hmm: HMM_DEV_HOLD: %s",
+			 strerror(-ret));
+	return ret;
+}
+
 /* ---- Life --------------------------------------------------------------- */
 
 static int module_attach_to(struct hmm_source **srcp,
@@ -244,6 +262,9 @@ static int module_attach_to(struct hmm_source **srcp,
 					: "");
 		goto out_map;
 	}
+	ret = to->wait ? try_hold(s, why, size) : 0;
+	if (ret)
+		goto out_map;
 	s->src.position = s->taken;
 	s->src.started = (const uint64_t *)&s->shared->started;
 	s->src.late = (const uint64_t *)&s->shared->late;

@@ -70,6 +70,13 @@ use_and_unload()
 	ok "unload hmm" rmmod hmm
 	ok "load again" insmod "$modules/hmm.ko"
 	ok "unload again" rmmod hmm
+	# What dev_access then expects.
+	ok "load with unprivileged_hold=0" \
+		insmod "$modules/hmm.ko" unprivileged_hold=0
+	ok "changes wait for root only" env HMM_SOURCE=module \
+		"$O/tests/dev_access"
+	unused
+	ok "unload at last" rmmod hmm
 }
 
 $3

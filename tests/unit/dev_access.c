@@ -4,6 +4,8 @@
  *
  * check: once
  */
+#include <sys/prctl.h>
+
 #include "dev_opened.h"
 #include "dev_requests.h"
 
@@ -97,11 +99,70 @@ static void opener_decides_about_pfns(void **state)
 	munmap(p, PAGE);
 }
 
+static bool everyone_may_hold(void)
+{
+	FILE *file = fopen("/sys/module/hmm/parameters/unprivileged_hold", "r");
+	int c = file ? fgetc(file) : 'Y';
+
+	if (file)
+		fclose(file);
+	return c == 'Y';
+}
+
+static bool said_why;
+
+static void look_for_why(enum hmm_log_level level, const char *line)
+{
+	(void)level;
+	if (strstr(line, "unprivileged_hold=0"))
+		said_why = true;
+}
+
+static void hold_as_nobody(struct child *c, void *arg)
+{
+	const struct hmm_attach_opts opts = { .size = sizeof(opts),
+					      .source = "module",
+					      .wait = true };
+	int expected = everyone_may_hold() ? 0 : -EPERM;
+	struct mm_struct *mm;
+	int fd;
+
+	(void)c;
+	(void)arg;
+	become_nobody();
+	/* Our own /proc is ours. */
+	prctl(PR_SET_DUMPABLE, 1);
+	fd = open("/dev/hmm", O_RDONLY);
+	if (req(fd, HMM_DEV_HOLD, 1) != expected || req(fd, HMM_DEV_HOLD, 0))
+		_exit(21);
+	hmm_set_log(look_for_why);
+	if (hmm_mm_attach(&mm, &opts) != expected)
+		_exit(22);
+	if (said_why != !!expected)
+		_exit(23);
+	if (!expected && hmm_mm_detach(mm))
+		_exit(24);
+}
+
+/* Whatever the module was loaded with. */
+static void changes_wait_for_whom_they_may(void **state)
+{
+	(void)state;
+	if (!is_root()) {
+		print_message("skip: only root can become nobody\n");
+		skip();
+	}
+	assert_int_equal(req(dev.fd, HMM_DEV_HOLD, 1), 0);
+	assert_int_equal(req(dev.fd, HMM_DEV_HOLD, 0), 0);
+	assert_int_equal(child_end(child_start(hold_as_nobody, NULL)), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		DEV_TEST(nobody_sees_no_more_than_elsewhere),
 		DEV_TEST(opener_decides_about_pfns),
+		DEV_TEST(changes_wait_for_whom_they_may),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
