@@ -19,7 +19,8 @@ static bool listed; /* under it: the range may be found */
 static struct hmm_range range;
 static bool changed; /* since it was armed: must not be valid */
 static bool stop;
-static unsigned long valid, looked, stale;
+static unsigned long asked, valid;  /* before it is changed */
+static unsigned long looked, stale; /* and then */
 
 static int sync_nothing(struct hmm_mirror *mirror,
 			const struct hmm_update *update)
@@ -50,6 +51,7 @@ static void *look_up(void *unused)
 		} else if (!__atomic_load_n(&changed, __ATOMIC_ACQUIRE)) {
 			if (hmm_range_valid(&range))
 				add(&valid);
+			add(&asked);
 		} else {
 			if (hmm_range_valid(&range))
 				add(&stale);
@@ -58,6 +60,15 @@ static void *look_up(void *unused)
 		pthread_rwlock_unlock(&lock);
 	}
 	return unused;
+}
+
+/* On one CPU they don't get to it by themselves. */
+static void let_readers(const unsigned long *count)
+{
+	unsigned long before = __atomic_load_n(count, __ATOMIC_RELAXED);
+
+	while (__atomic_load_n(count, __ATOMIC_RELAXED) - before < READERS)
+		sched_yield();
 }
 
 static void list(bool on)
@@ -77,7 +88,6 @@ static void valid_by_many(void **state)
 {
 	struct hmm_mirror mirror = { .ops = &ops };
 	pthread_t readers[READERS];
-	unsigned long before;
 	unsigned int i, round;
 	struct mm_struct *mm;
 	uint64_t pfns[1];
@@ -101,14 +111,12 @@ static void valid_by_many(void **state)
 		assert_int_equal(range_snapshot(&range, mm), 1);
 		__atomic_store_n(&changed, false, __ATOMIC_RELAXED);
 		list(true);
+		let_readers(&asked);
 		for (i = 0; i < ELSEWHERE; i++)
 			discard(q);
 		discard(p);
 		__atomic_store_n(&changed, true, __ATOMIC_RELEASE);
-		before = __atomic_load_n(&looked, __ATOMIC_RELAXED);
-		while (__atomic_load_n(&looked, __ATOMIC_RELAXED) - before <
-		       READERS)
-			sched_yield();
+		let_readers(&looked);
 		list(false);
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
