@@ -223,7 +223,7 @@ static void userfaultfd_protects(void **state)
 	munmap(p, PAGE);
 }
 
-/* Not pages_shared: that may be of others, which is no change of ours. */
+/* Not pages_shared alone: that may be of others, which is no change of ours. */
 static bool are_one(const char *p)
 {
 	struct hmm_range range;
@@ -232,7 +232,7 @@ static bool are_one(const char *p)
 	range_start(&range, mm, p, 2, pfns, 0);
 	assert_int_equal(range_snapshot(&range, mm), 2);
 	hmm_range_unregister(&range);
-	return pfns[0] == pfns[1];
+	return pfns[0] & DEV_VALID && pfns[0] == pfns[1];
 }
 
 static void ksm_is_noticed(void **state)
@@ -261,7 +261,8 @@ static void ksm_is_noticed(void **state)
 	}
 	while (!shared && time(NULL) < until) {
 		usleep(1000);
-		shared = are_one(same);
+		/* They are one first, and counted then. */
+		shared = are_one(same) && ksm_read("pages_shared");
 	}
 	promised = may_write(p);
 	/* First of all, for it is everybody's: 2 takes away what 0 leaves. */
