@@ -119,7 +119,7 @@ static void closed_under_our_feet(void **state)
 		munmap(p, 2 * PAGE_SIZE);
 		if (hmm_load_acquire(src->started) == started)
 			_exit(3);
-		src->ops->drain(src, note, &seen, &seen.consumed);
+		drain_all(&seen);
 		if (!find(&seen, p, 2 * PAGE_SIZE))
 			_exit(4);
 		if (src->ops->barrier(src, why, sizeof(why)))
