@@ -13,6 +13,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sanitizer/lsan_interface.h>
@@ -140,6 +141,59 @@ static long entries(const char *path)
 	return n;
 }
 
+/* PF_EXITING, from the list's directory; what is gone exits no more. */
+static bool is_exiting(int tasks, const char *tid)
+{
+	enum { EXITING = 0x4 };
+	unsigned int flags = EXITING;
+	char path[32];
+	FILE *file;
+	int fd;
+
+	snprintf(path, sizeof(path), "%.20s/stat", tid);
+	fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true;
+	file = fdopen(fd, "r");
+	if (!file)
+		abort();
+	if (fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %u", &flags) !=
+	    1)
+		flags = EXITING;
+	fclose(file);
+	return flags & EXITING;
+}
+
+/*
+ * A thread that was joined is listed until it gets a CPU again; and while one
+ * goes, the list may pass over another.  -1 if there is one that goes.
+ */
+static long list_threads(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	long n = 0;
+
+	if (!dir)
+		abort();
+	while (n >= 0 && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		n = is_exiting(dirfd(dir), entry->d_name) ? -1 : n + 1;
+	}
+	closedir(dir);
+	return n;
+}
+
+static long threads(void)
+{
+	long n;
+
+	while ((n = list_threads()) < 0)
+		usleep(1000);
+	return n;
+}
+
 static long children(void)
 {
 	FILE *file = fopen("/proc/thread-self/children", "re");
@@ -159,7 +213,7 @@ static struct leftover look(void)
 {
 	return (struct leftover){
 		.fds = entries("/proc/self/fd"),
-		.threads = entries("/proc/self/task"),
+		.threads = threads(),
 		.children = children(),
 		.mapped = __atomic_load_n(&mapped, __ATOMIC_RELAXED),
 	};
@@ -171,7 +225,6 @@ static bool same(const struct leftover *a, const struct leftover *b)
 	       a->children == b->children && a->mapped == b->mapped;
 }
 
-/* A thread that was joined may be listed until it gets a CPU again. */
 static void check_leftover(const struct leftover *before)
 {
 	struct leftover after;
