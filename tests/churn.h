@@ -105,7 +105,9 @@ static inline void *churn_main(void *arg)
 			if (!pid)
 				_exit(0);
 			p[at] = BYTE;
-			waitpid(pid, NULL, 0);
+			/* If there is none, not for one of somebody else. */
+			if (pid > 0)
+				waitpid(pid, NULL, 0);
 			break;
 		}
 		__atomic_fetch_add(&c->rounds, 1, __ATOMIC_RELEASE);

@@ -322,10 +322,30 @@ static void options(int argc, char **argv)
 	}
 }
 
+static pid_t start(void (*run)(void))
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		run();
+	if (pid < 0)
+		perror("torture: fork");
+	return pid;
+}
+
+/* Not of a process that could not be started: to kill -1 is to kill all. */
+static void end(pid_t pid)
+{
+	if (pid < 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 int main(int argc, char **argv)
 {
-	pid_t victim, outside;
-	int ret;
+	pid_t outside;
+	int ret = 1;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	options(argc, argv);
@@ -344,16 +364,13 @@ int main(int argc, char **argv)
 		return 1;
 	machine_prepare();
 
-	victim = fork();
-	if (!victim)
-		victim_main();
-	t.shared->victim = victim;
-	outside = fork();
-	if (!outside)
-		outside_main();
-	ret = supervise();
-	kill(outside, SIGKILL);
-	waitpid(outside, NULL, 0);
+	t.shared->victim = start(victim_main);
+	outside = t.shared->victim < 0 ? -1 : start(outside_main);
+	if (outside < 0)
+		end(t.shared->victim);
+	else
+		ret = supervise();
+	end(outside);
 	printf("torture: %s, seed %#lx\n", ret ? "FAILED" : "passed", t.seed);
 	return ret;
 }

@@ -436,6 +436,7 @@ int main(int argc, char **argv)
 	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	must(pagemap >= 0, "open pagemap");
 	pid = fork();
+	must(pid >= 0, "start a process");
 	if (!pid)
 		puncher();
 	if (hmm_mm_attach(&mm, NULL)) {
