@@ -147,7 +147,7 @@ test_kernel()
 		;;
 	esac
 	if ! ${MAKE-make} KERNEL="$kernel/root/build" MODULES="$kernel/modules" \
-		modules >"$kernel/modules.log" 2>&1; then
+		KCFLAGS=-Werror modules >"$kernel/modules.log" 2>&1; then
 		echo "not ok $version: the modules don't compile"
 		sed 's/^/    /' "$kernel/modules.log" | tail -n 40
 		return
