@@ -18,8 +18,11 @@
 #include "range.h"
 #include "walker.h"
 
-/* Whoever changes a page marks all that overlap, and is not preempted. */
-static unsigned int ranges_per_file = 1u << 16;
+/*
+ * Whoever changes a page marks all that overlap, and is not preempted: reclaim,
+ * page by page, and a thread on each CPU, which wait for one another.
+ */
+static unsigned int ranges_per_file = 1u << 12;
 module_param(ranges_per_file, uint, 0644);
 MODULE_PARM_DESC(ranges_per_file,
 		 "how many ranges may be registered with one file of /dev/hmm");
