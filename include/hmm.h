@@ -422,7 +422,8 @@ long hmm_range_snapshot(struct hmm_range *range);
  * -EFAULT also: a requested page is in a hole, is special, or can't be read
  * (beyond the end of its file, poisoned);
  * -EPERM also: write requested in a vma that may not be written;
- * -EINTR in the kernel: the calling task is being killed.
+ * -EINTR in the kernel: the calling task is being killed.  That is looked at
+ * before each page; with @block who waits for one's I/O can't be killed.
  */
 long hmm_range_fault(struct hmm_range *range, bool block);
 
