@@ -159,7 +159,7 @@ static void take_memory(struct child *c, void *p)
 		fd[i] = open("/dev/hmm", O_RDONLY);
 	child_at(c, 2);
 	for (i = 0; i < CHARGED_RANGES; i++)
-		registered(fd[0], p, 1);
+		registered(fd[i % CHARGED_FILES], p, 1);
 	child_at(c, 3);
 }
 
