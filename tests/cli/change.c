@@ -3,7 +3,8 @@
  * change.c - a program with changes to be seen: change ROUNDS exit|_exit|kill
  *
  * Maps memory at a known place, leaves it there so long that everybody who
- * looks finds it ($SLOW times as long), unmaps it, and prints the place.
+ * looks finds it ($SLOW times as long), unmaps it, and prints the place.  After
+ * SIGUSR1 there are no more rounds.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,14 @@
 #define PLACE ((void *)0x123400000000)
 #define SIZE (1ul << 20)
 
+static volatile sig_atomic_t enough;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	enough = 1;
+}
+
 int main(int argc, char **argv)
 {
 	int rounds = argc > 1 ? atoi(argv[1]) : 1;
@@ -24,7 +33,8 @@ int main(int argc, char **argv)
 	unsigned char *p;
 	unsigned long sum;
 
-	while (rounds--) {
+	signal(SIGUSR1, on_signal);
+	while (rounds-- && !enough) {
 		p = mmap(PLACE, SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
 			 0);
