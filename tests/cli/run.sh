@@ -120,7 +120,8 @@ case $available in
 module*)
 	if ${CC-gcc} -static -O2 -D_GNU_SOURCE -o "$TMP/static" \
 		tests/cli/change.c 2>/dev/null; then
-		try "$HMM" run --verify --json -o "$TMP/json" -- "$TMP/static" 6
+		patiently all_was_done "$HMM" run --verify --json \
+			-o "$TMP/json" -- "$TMP/static" 6
 		check "static, module: exit status" status_is 7
 		check "static, module: output" [ "$(wc -l <"$TMP/out")" = 6 ]
 		check "static, module: nothing on stderr" [ ! -s "$TMP/err" ]
