@@ -9,7 +9,7 @@
 #include "migrations.h"
 
 /* When the first device was made; of which level the last one's source is. */
-static uint64_t migrations_before;
+static uint64_t migrations_before, reclaims_before;
 static int device_level;
 
 static inline struct dmirror *device(struct mm_struct *mm,
@@ -20,8 +20,10 @@ static inline struct dmirror *device(struct mm_struct *mm,
 
 	assert_int_equal(hmm_mm_query(mm, &info), 0);
 	device_level = info.level;
-	if (!migrations_before)
+	if (!migrations_before) {
 		migrations_before = migrations();
+		reclaims_before = reclaims();
+	}
 	assert_int_equal(dmirror_create(&dm, mm, opts), 0);
 	return dm;
 }
@@ -128,10 +130,12 @@ static inline void settle(struct mm_struct *mm)
 	}
 }
 
-/* The kernel has moved pages, which a source of level 1 does not see. */
+/* What the kernel does with pages, a source of level 1 does not see. */
 static inline bool moved_unseen(void)
 {
-	return device_level < 2 && migrated_since(migrations_before);
+	return device_level < 2 &&
+	       (moved_since(migrations, migrations_before) ||
+		moved_since(reclaims, reclaims_before));
 }
 
 /* The oracle has nothing against the device, and has looked. */

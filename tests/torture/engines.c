@@ -175,8 +175,10 @@ static void add(struct dmirror *dm)
 	sum.invalidated_pages += stats.invalidated_pages;
 	sum.huge_splits += stats.huge_splits;
 	/* Which of them were that is not known here. */
-	if (t.level < 2 && stats.stale && machine_migrates()) {
-		t.shared->migrated += stats.stale;
+	if (t.level < 2 && stats.stale &&
+	    (machine_migrates() || machine_reclaims())) {
+		__atomic_fetch_add(&t.shared->unseen, stats.stale,
+				   __ATOMIC_RELAXED);
 		sum.stale -= stats.stale;
 	} else if (stats.stale) {
 		printf("STALE: device, %#lx entry %#lx pagemap %#lx started "

@@ -175,6 +175,17 @@ static bool pass(void)
 	return !mprotect(lock_page, PAGE, PROT_READ | PROT_WRITE);
 }
 
+/* What a source of level 1 does not see of what the kernel does with pages. */
+static bool unseen(uint64_t pm)
+{
+	/* On its way, or swapped out; or elsewhere; or taken away. */
+	if (t.level >= 2)
+		return false;
+	if (pm & PM_SWAP)
+		return true;
+	return pm & PM_PRESENT ? machine_migrates() : machine_reclaims();
+}
+
 /* Without L: the mirror's callback may be what others wait for. */
 static void judge(struct hmm_range *range, long i, uint64_t pm)
 {
@@ -191,10 +202,8 @@ static void judge(struct hmm_range *range, long i, uint64_t pm)
 	}
 	(void)!pread(pagemap, &now, sizeof(now),
 		     (off_t)((range->start / PAGE + (size_t)i) * sizeof(now)));
-	/* On its way, or swapped out; or present elsewhere. */
-	if (t.level < 2 &&
-	    (pm & PM_SWAP || (pm & PM_PRESENT && machine_migrates()))) {
-		__atomic_fetch_add(&t.shared->migrated, 1, __ATOMIC_RELAXED);
+	if (unseen(pm)) {
+		__atomic_fetch_add(&t.shared->unseen, 1, __ATOMIC_RELAXED);
 		return;
 	}
 	hmm_mm_query(t.mm, &info);

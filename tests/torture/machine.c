@@ -134,13 +134,18 @@ static void ksm_undo(void)
 			write_text(knobs[i].path, knobs[i].old);
 }
 
-/* ---- Migration ---------------------------------------------------------------- */
+/* ---- Migration and reclaim ------------------------------------------------------ */
 
-static uint64_t migrations_before;
+static uint64_t migrations_before, reclaims_before;
 
 bool machine_migrates(void)
 {
-	return migrated_since(migrations_before);
+	return moved_since(migrations, migrations_before);
+}
+
+bool machine_reclaims(void)
+{
+	return moved_since(reclaims, reclaims_before);
 }
 
 /* ---- The process ------------------------------------------------------------ */
@@ -169,6 +174,7 @@ void machine_prepare(void)
 	char c;
 
 	migrations_before = migrations();
+	reclaims_before = reclaims();
 	if (t.level < 2)
 		return;
 	if (getuid()) {

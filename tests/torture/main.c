@@ -146,10 +146,10 @@ static void victim_main(void)
 		printf("UNEXPECTED: detach: %s\n", strerror(-ret));
 	if (t.signals)
 		printf("%lu signals\n", t.shared->signals);
-	if (t.shared->migrated)
-		printf("%lu translations of pages that were moved, which this "
-		       "source does not see\n",
-		       t.shared->migrated);
+	if (t.shared->unseen)
+		printf("%lu translations of pages that were moved or "
+		       "reclaimed, which this source does not see\n",
+		       t.shared->unseen);
 	printf("%lu checks in %u s (%.1f million an hour), %lu changes seen, "
 	       "%u threads: %lu stale, %lu undecided\n",
 	       checks, seconds, (double)checks / seconds * 3600 / 1e6, seen,

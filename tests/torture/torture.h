@@ -42,7 +42,7 @@ struct shared {
 	bool stop, ready;
 	pid_t victim;
 	uint64_t stale, undecided;
-	uint64_t migrated; /* see machine_migrates() */
+	uint64_t unseen; /* see machine_migrates() */
 	uint64_t signals;
 	unsigned int nr_tallies, nr_workers;
 	struct tally tally[MAX_TALLIES];
@@ -174,10 +174,11 @@ void outside_main(void) __attribute__((noreturn));
  */
 void machine_prepare(void);
 /*
- * Have pages been moved since?  A source of level 1 does not see that, and
- * anybody can make the kernel move any page.
+ * Have pages been moved since, or taken away?  A source of level 1 does not see
+ * that, and anybody can make the kernel do so with any page.
  */
 bool machine_migrates(void);
+bool machine_reclaims(void);
 
 /* ---- Who looks -------------------------------------------------------------- */
 
