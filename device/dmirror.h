@@ -216,7 +216,7 @@ struct dmirror_stats {
  * @verify: compare every translation at its installation, too
  * @settle: with a source of level 1, for the oracle: return once every change
  *	that was being made when it was called has been made; false if that is
- *	not known.  NULL: that takes 100 ms at most
+ *	not known.  NULL: that takes a second at most
  * @event: called for every event, or NULL.  From engines, from the library's
  *	watcher and from who calls dmirror_verify(), by several at a time, with
  *	no lock held; it must not call the device

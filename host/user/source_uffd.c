@@ -695,8 +695,9 @@ static int uffd_cover(struct hmm_source *src, unsigned long start,
 const struct hmm_source_ops hmm_source_uffd = {
 	.name = "uffd",
 	.misses =
-		"mprotect, copy on write, write-back, swap-out, migration, "
-		"page merging and huge-page collapse; truncation and hole "
+		"mprotect, copy on write, write-back, swap-out and other "
+		"reclaim (after MADV_FREE, too), migration, page merging and "
+		"huge-page collapse; truncation and hole "
 		"punching of files; shmdt, and shmat over existing memory; "
 		"when discards by a vfork child end. Unmapping and moving are "
 		"seen before the call returns, not before it begins",
