@@ -51,6 +51,7 @@ struct dmirror {
 	int pagemap;   /* of another process, as long as this lives */
 	bool presence; /* no PFNs to compare: only whether a page is there */
 	unsigned long cursor; /* where dmirror_verify() goes on */
+	uint64_t last_mark;   /* of a suspect; under lock */
 
 	struct dmirror_stats stats;
 	pthread_mutex_t last_lock;
@@ -110,6 +111,7 @@ int dm_execute_probe(void);
 
 struct suspect {
 	unsigned long addr;
+	uint64_t mark; /* in the page table, for as long as it is there */
 	uint64_t entry, pagemap;
 	bool access, write;
 };

@@ -12,7 +12,7 @@
  *     see; but both under one hold of that lock.
  *  3. Sample started.  The change that was seen in 1 is counted by now.
  *  4. Wait until told has got there: the mirrors' callbacks have run for it.
- *  5. The mark is still there, so it is the same entry: it is stale.
+ *  5. That mark is still there, so it is the same entry: it is stale.
  *
  * A source of level 1 counts a change only when it has been made: 3 gives it
  * some time, or asks the one who knows.
@@ -122,11 +122,30 @@ static bool full(const struct suspects *suspects)
 	return suspects->nr == SUSPECTS;
 }
 
+/* What is there may be suspect already, or again.  0: it is not.  L held. */
+static uint64_t mark_at(struct dmirror *dm, unsigned long addr)
+{
+	uint64_t entry = pt_lookup(&dm->pt, addr);
+
+	if (!(entry & PTE_SUSPECT))
+		return 0;
+	return entry >> PTE_PFN_SHIFT & ~(PT_HUGE_PAGES - 1);
+}
+
+static bool is_left(struct dmirror *dm, const struct suspect *s)
+{
+	return mark_at(dm, s->addr) == s->mark;
+}
+
 /* L held for write. */
 static void suspect(struct dmirror *dm, struct suspects *suspects,
 		    struct suspect s)
 {
-	pt_suspect(&dm->pt, s.addr);
+	s.mark = mark_at(dm, s.addr);
+	if (!s.mark) {
+		s.mark = dm->last_mark += PT_HUGE_PAGES;
+		pt_suspect(&dm->pt, s.addr, s.mark);
+	}
 	suspects->s[suspects->nr++] = s;
 	dm_count(dm, suspects, 1);
 }
@@ -167,7 +186,7 @@ static bool any_left(struct dmirror *dm, const struct suspects *suspects)
 
 	pthread_rwlock_rdlock(&dm->lock);
 	for (i = 0; i < suspects->nr && !ret; i++)
-		ret = pt_lookup(&dm->pt, suspects->s[i].addr) & PTE_SUSPECT;
+		ret = is_left(dm, &suspects->s[i]);
 	pthread_rwlock_unlock(&dm->lock);
 	return ret;
 }
@@ -291,14 +310,14 @@ static void convict(struct dmirror *dm, const struct suspect *s,
 }
 
 /* Step 5.  True if it was still marked; whatever it is, it is dropped. */
-static bool drop(struct dmirror *dm, unsigned long addr)
+static bool drop(struct dmirror *dm, const struct suspect *s)
 {
 	bool left;
 
 	pthread_rwlock_wrlock(&dm->lock);
-	left = pt_lookup(&dm->pt, addr) & PTE_SUSPECT;
+	left = is_left(dm, s);
 	if (left)
-		pt_unmap(&dm->pt, addr, addr + PT_PAGE_SIZE);
+		pt_unmap(&dm->pt, s->addr, s->addr + PT_PAGE_SIZE);
 	pthread_rwlock_unlock(&dm->lock);
 	return left;
 }
@@ -317,7 +336,7 @@ struct verdict dm_oracle_judge(struct dmirror *dm, struct suspects *suspects)
 		const struct suspect *s = &suspects->s[i];
 		bool refuses = refused(dm, s);
 
-		if (!drop(dm, s->addr))
+		if (!drop(dm, s))
 			continue;
 		verdict.left++;
 		if (told < 0) {

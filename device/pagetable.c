@@ -248,12 +248,13 @@ unsigned long pt_next(const struct pagetable *pt, unsigned long addr)
 	return addr < PT_ADDR_END ? addr : PT_ADDR_END;
 }
 
-void pt_suspect(struct pagetable *pt, unsigned long addr)
+void pt_suspect(struct pagetable *pt, unsigned long addr, uint64_t mark)
 {
+	const uint64_t flags = (1ull << PTE_PFN_SHIFT) - 1;
 	uint64_t *entry;
 	int level;
 
 	entry = find(pt, addr, &level);
 	if (*entry)
-		*entry |= PTE_SUSPECT;
+		*entry = mark << PTE_PFN_SHIFT | (*entry & flags) | PTE_SUSPECT;
 }

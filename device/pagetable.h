@@ -26,8 +26,8 @@
 
 /*
  * An entry, and what hmm_range.flags and .values say of it.  TABLE and HUGE
- * are the page table's own; SUSPECT is the oracle's, and it is how that one
- * knows an entry from a later one that looks alike.
+ * are the page table's own; SUSPECT is the oracle's: such an entry has a mark in
+ * the place of its pfn, by which that one knows it from any later one.
  */
 #define PTE_VALID (1ull << 0)
 #define PTE_WRITE (1ull << 1)
@@ -83,7 +83,11 @@ uint64_t pt_lookup(const struct pagetable *pt, unsigned long addr);
 /* The first address from addr on that has an entry; PT_ADDR_END: none. */
 unsigned long pt_next(const struct pagetable *pt, unsigned long addr);
 
-/* Set PTE_SUSPECT in the entry of addr, if there is one. */
-void pt_suspect(struct pagetable *pt, unsigned long addr);
+/*
+ * Set PTE_SUSPECT, and the mark, in the entry of addr, if there is one.  A mark
+ * is a multiple of PT_HUGE_PAGES, as the pfn of a huge entry is: pt_lookup()
+ * adds which of its pages addr is in.
+ */
+void pt_suspect(struct pagetable *pt, unsigned long addr, uint64_t mark);
 
 #endif

@@ -10,6 +10,7 @@
 
 #define BASE (3 * PT_HUGE_SIZE)
 #define MODEL_PAGES (8 * PT_HUGE_PAGES)
+#define MARK (5 * PT_HUGE_PAGES)
 
 static uint64_t entry_of(uint64_t pfn)
 {
@@ -126,12 +127,13 @@ static void marks(void **state)
 	(void)state;
 	init(&pt, 16);
 	fill(entries, PT_HUGE_PAGES, PT_HUGE_PAGES);
-	pt_suspect(&pt, BASE);
+	pt_suspect(&pt, BASE, MARK);
 	assert_int_equal(pt_lookup(&pt, BASE), 0);
 	assert_int_equal(pt_map(&pt, BASE, entries, PT_HUGE_PAGES), 0);
-	pt_suspect(&pt, BASE + 3 * PAGE);
+	pt_suspect(&pt, BASE + 3 * PAGE, MARK);
 	pt_unmap(&pt, BASE, BASE + PAGE);
-	assert_true(pt_lookup(&pt, BASE + 3 * PAGE) & PTE_SUSPECT);
+	assert_int_equal(pt_lookup(&pt, BASE + 3 * PAGE),
+			 entry_of(MARK + 3) | PTE_SUSPECT);
 	assert_int_equal(pt_map(&pt, BASE + 3 * PAGE, &entries[3], 1), 0);
 	assert_int_equal(pt_lookup(&pt, BASE + 3 * PAGE), entries[3]);
 	done(&pt);
