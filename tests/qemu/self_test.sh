@@ -14,9 +14,16 @@ test=$1/qemu/hmm-tests/hmm-tests
 	exit 77
 }
 
+# Some cases want exactly one fault, while khugepaged moves pages where it likes;
+# those that want huge pages ask for them.
+thp=/sys/kernel/mm/transparent_hugepage/enabled
+was=$(sed 's/.*\[\(.*\)\].*/\1/' $thp)
+echo madvise >$thp
+
 # What a failed assertion says it says for ever.
 timeout $((60 * HMM_TEST_SLOW)) "$test" 2>&1 | uniq >self-test.log
 sed 's|^|# |' self-test.log
+echo "$was" >$thp
 
 # What the kernel has no way to do it does not export either.
 knows()
