@@ -67,16 +67,35 @@ static inline void forget(void)
 	drain_all(&seen);
 }
 
-static inline const struct hmm_event *find(const struct seen *seen,
-					   const void *addr, size_t size)
+static inline const struct hmm_event *find_from(const struct seen *seen,
+						unsigned int i,
+						const void *addr, size_t size)
 {
 	unsigned long start = (unsigned long)addr, end = start + size;
-	unsigned int i, n = seen->nr < MANY_EVENTS ? seen->nr : MANY_EVENTS;
+	unsigned int n = seen->nr < MANY_EVENTS ? seen->nr : MANY_EVENTS;
 
-	for (i = 0; i < n; i++)
+	for (; i < n; i++)
 		if (seen->event[i].start < end && start < seen->event[i].end)
 			return &seen->event[i];
 	return NULL;
+}
+
+static inline const struct hmm_event *find(const struct seen *seen,
+					   const void *addr, size_t size)
+{
+	return find_from(seen, 0, addr, size);
+}
+
+/* Others' changes are told as well, some of them of all that there is. */
+static inline const struct hmm_event *find_kind(const struct seen *seen,
+						const void *addr, size_t size,
+						enum hmm_change_kind kind)
+{
+	const struct hmm_event *event = find(seen, addr, size);
+
+	while (event && event->kind != kind)
+		event = find_from(seen, event + 1 - seen->event, addr, size);
+	return event;
 }
 
 static inline void *map_pages(size_t pages)
