@@ -18,10 +18,10 @@ cache()
 
 for source in $(sources); do
 	export HMM_SOURCE="$source"
-	try "$O/examples/minimal_driver"
+	patiently driver "$O/examples/minimal_driver"
 	check "minimal_driver, $source" status_is 0
 	check "minimal_driver, $source: frame, change, callback" driver
-	try "$O/examples/registration_cache"
+	patiently cache "$O/examples/registration_cache"
 	check "registration_cache, $source" status_is 0
 	check "registration_cache, $source: other memory, another one" cache
 done
