@@ -139,7 +139,7 @@ static void call_mirror(struct job *job)
 		return;
 	/* Whoever takes its record wakes the watcher. */
 	call_change(job);
-	job->ret = hmm_mirror_unregister(&mirror);
+	job->ret = mirror_unregister(&mirror);
 }
 
 static void mirrors(void **state)

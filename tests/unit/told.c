@@ -81,7 +81,7 @@ static void told_gets_on(void **state)
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	hmm_range_unregister(&range);
-	assert_int_equal(hmm_mirror_unregister(&mirror), 0);
+	assert_int_equal(mirror_unregister(&mirror), 0);
 	munmap(p, PAGE);
 	assert_int_equal(hmm_mm_detach(mm), 0);
 }

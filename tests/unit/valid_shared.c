@@ -127,7 +127,7 @@ static void valid_by_many(void **state)
 	assert_true(stale == 0);
 
 	hmm_range_unregister(&range);
-	assert_int_equal(hmm_mirror_unregister(&mirror), 0);
+	assert_int_equal(mirror_unregister(&mirror), 0);
 	assert_int_equal(hmm_mm_detach(mm), 0);
 }
 
