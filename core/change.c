@@ -100,9 +100,6 @@ void hmm_changes_open(struct hmm_changes *c, unsigned long start,
 		while (absorb(c, &new))
 			;
 	}
-	/* It answers for those without a slot, too, whose ends may be lost. */
-	if (is_everything(&new))
-		c->unlisted = 0;
 	c->slot[c->nr++] = new;
 }
 

@@ -64,7 +64,7 @@ struct kvm_source {
 	uint64_t ahead[KVM_WINDOW / 64];
 	uint64_t lost, lost_ends; /* as of the last drain */
 	uint64_t ends;
-	bool flush; /* ends were lost: forget starts up to the ring's end */
+	uint64_t flush_at; /* where the ring ended when ends were lost, or 0 */
 	struct {
 		uint64_t key, start, end;
 	} starts[KVM_STARTS];
@@ -218,6 +218,20 @@ static void lose(struct kvm_source *s, const struct sink *sink)
 	sink->fn(sink->ctx, &all);
 }
 
+/*
+ * Ends were lost, so forget all starts before flush_at, whether their ends were
+ * among them or are to come.  What is still in progress is answered for by a
+ * change of everything, and by one of now: that of the loss a barrier may have
+ * closed, since another's record, which was not written, was in the way.
+ */
+static void flush(struct kvm_source *s, const struct sink *sink)
+{
+	s->flush_at = 0;
+	lose(s, sink);
+	while (s->nr_starts)
+		end_start(s, 0, sink);
+}
+
 static int kvm_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 		     uint64_t *consumed)
 {
@@ -233,18 +247,19 @@ static int kvm_drain(struct hmm_source *src, hmm_event_fn fn, void *ctx,
 	lost_ends = hmm_load_acquire(&s->shared->lost_ends);
 	limit = hmm_load_acquire(s->producer_pos);
 	if (lost_ends != s->lost_ends)
-		s->flush = true;
-	if (!walk(s, limit, take, &sink))
-		limit = ~0ull;
+		s->flush_at = limit;
+	if (s->flush_at && walk(s, s->flush_at, take, &sink)) {
+		s->lost = lost;
+		s->lost_ends = lost_ends;
+		flush(s, &sink);
+	}
+	/* Starts that come later are none of those to be forgotten. */
+	if (!s->flush_at)
+		walk(s, limit, take, &sink);
 	if (lost != s->lost || lost_ends != s->lost_ends) {
 		s->lost = lost;
 		s->lost_ends = lost_ends;
 		lose(s, &sink);
-	}
-	if (s->flush && limit != ~0ull) {
-		s->flush = false;
-		while (s->nr_starts)
-			end_start(s, 0, &sink);
 	}
 	*consumed = s->next;
 	return 0;
