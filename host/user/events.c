@@ -74,7 +74,8 @@ static void take(void *ctx, const struct hmm_event *event)
 		break;
 	}
 	mm->events.counts[event->kind]++;
-	if (hmm_has_mirrors(hmm))
+	/* With five levels of page tables there is more, which no range is in. */
+	if (event->start < TASK_SIZE && hmm_has_mirrors(hmm))
 		put_pending(&mm->events, event);
 }
 
@@ -239,12 +240,15 @@ static void reached(struct mm_struct *mm, const struct goal *goal)
  * Run the callbacks for what was taken, and say how far they have been told.
  * If changes come fast enough there is always more: so say it each time that
  * what was there when it was said last has been told.
+ *
+ * Returns how many records had been taken by then.
  */
-static void tell(struct mm_struct *mm)
+static uint64_t tell(struct mm_struct *mm)
 {
 	struct hmm_events *ev = &mm->events;
 	struct hmm_update update;
 	struct goal goal;
+	uint64_t taken;
 
 	pthread_mutex_lock(&ev->drain_lock);
 	goal = next_goal(mm);
@@ -260,7 +264,9 @@ static void tell(struct mm_struct *mm)
 	}
 	goal = next_goal(mm);
 	reached(mm, &goal);
+	taken = ev->taken;
 	pthread_mutex_unlock(&ev->drain_lock);
+	return taken;
 }
 
 /* Nothing to do for the watcher until a file descriptor says so. */
@@ -284,10 +290,13 @@ static bool may_sleep(struct mm_struct *mm)
  * To be woken at each change costs the one who makes it several times what the
  * change does.  So only the first after a pause wakes us; those that follow it
  * are taken together, QUIET_NS later.  Unless it waits for us anyway.
+ *
+ * More than 0 if there should be records; -1 if nothing can wake us.
  */
 static int wait_for_work(struct mm_struct *mm, struct pollfd fds[2], bool busy)
 {
 	const struct timespec quiet = { .tv_nsec = QUIET_NS };
+	bool sleeps;
 	int ret;
 
 	if (!hmm_own_fd_valid(&mm->events.kicks[0]))
@@ -295,8 +304,11 @@ static int wait_for_work(struct mm_struct *mm, struct pollfd fds[2], bool busy)
 	fds[0].revents = 0;
 	if (busy && mm->src->ops->arm && !mm->src->waits)
 		return ppoll(&fds[1], 1, &quiet, NULL);
-	ret = poll(fds, 2, may_sleep(mm) ? LOOK_MS : 0);
-	return (fds[0].revents | fds[1].revents) & POLLNVAL ? -1 : ret;
+	sleeps = may_sleep(mm);
+	ret = poll(fds, 2, sleeps ? LOOK_MS : 0);
+	if ((fds[0].revents | fds[1].revents) & POLLNVAL)
+		return -1;
+	return ret ? ret : !sleeps;
 }
 
 /* Only what was there: who kicks later has something more. */
@@ -319,7 +331,9 @@ static void *watcher(void *arg)
 	};
 	const struct timespec pause = { .tv_nsec = QUIET_NS };
 	uint64_t consumed = READ_ONCE(mm->hmm.consumed);
-	bool busy = false;
+	uint64_t taken = 0, before;
+	bool busy = false, misled = false;
+	int ret;
 
 	if (mm->src->waits) {
 		tell(mm);
@@ -330,13 +344,18 @@ static void *watcher(void *arg)
 		if (READ_ONCE(ev->failed))
 			fds[0].fd = -1;
 		/* The mirrors must not wait: look without being told. */
-		if (wait_for_work(mm, fds, busy) < 0)
+		ret = misled ? -1 : wait_for_work(mm, fds, busy);
+		if (ret < 0)
 			nanosleep(&pause, NULL);
 		WRITE_ONCE(ev->armed, false);
 		if (fds[1].revents & POLLIN)
 			take_kicks(ev);
 		drain(mm);
-		tell(mm);
+		before = taken;
+		taken = tell(mm);
+		/* The number of the source's descriptor may be another file's. */
+		misled = ret > 0 && taken == before &&
+			 !(fds[1].revents & POLLIN);
 		/* What the mirrors hold will never be invalidated: only once. */
 		if (READ_ONCE(ev->failed))
 			hmm_release(&mm->hmm);
