@@ -271,15 +271,20 @@ int hmm_mirror_unregister(struct hmm_mirror *mirror)
 {
 	struct hmm *hmm = mirror ? mirror->hmm : NULL;
 	struct hmm_mirror **link;
+	bool leaving;
 
 	if (!hmm)
 		return 0;
 	if (hmm_in_callback(hmm))
 		return -EDEADLK;
 
+	/* It has one pin, which is for the one who takes it out. */
 	spin_lock(&hmm->lock);
+	leaving = mirror->leaving;
 	mirror->leaving = true;
 	spin_unlock(&hmm->lock);
+	if (leaving)
+		return -EBUSY;
 
 	if (!wait_event_timeout(hmm->wq, idle(hmm, mirror),
 				msecs_to_jiffies(HMM_RANGE_DEFAULT_TIMEOUT))) {

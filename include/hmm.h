@@ -273,10 +273,10 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
  *
  * Context: neither the mmap lock nor L held (a running callback may want L).
  * Return: 0, also if @mirror was not registered; -EDEADLK from inside a
- * callback of this address space; -ETIMEDOUT if a callback did not return
- * within HMM_RANGE_DEFAULT_TIMEOUT: the mirror then stays registered.  What
- * changed meanwhile it may not have been told: stop the device first, and let
- * it go on, if it shall, under L.
+ * callback of this address space; -EBUSY if another thread is at it just now;
+ * -ETIMEDOUT if a callback did not return within HMM_RANGE_DEFAULT_TIMEOUT: the
+ * mirror then stays registered.  What changed meanwhile it may not have been
+ * told: stop the device first, and let it go on, if it shall, under L.
  */
 int hmm_mirror_unregister(struct hmm_mirror *mirror);
 

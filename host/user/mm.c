@@ -249,6 +249,7 @@ void hmm_fork_parent(void)
 
 void hmm_fork_child(void)
 {
+	struct hmm_mirror *mirror;
 	struct mm_struct *mm;
 
 	fork_unlock();
@@ -258,6 +259,8 @@ void hmm_fork_child(void)
 		mm->forked = true;
 		/* The callers and waiters were threads of the parent. */
 		mm->hmm.calls = NULL;
+		for (mirror = mm->hmm.mirrors; mirror; mirror = mirror->next)
+			mirror->leaving = false;
 		init_waitqueue_head(&mm->hmm.wq);
 		hmm_kill(&mm->hmm);
 		if (!mm->private_files)

@@ -108,6 +108,62 @@ static void child_is_dead_and_can_attach(void **state)
 	munmap(p, PAGE);
 }
 
+static bool held, hold;
+
+static int hold_inside(struct hmm_mirror *mirror,
+		       const struct hmm_update *update)
+{
+	(void)mirror;
+	(void)update;
+	__atomic_store_n(&held, true, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&hold, __ATOMIC_ACQUIRE))
+		usleep(100);
+	return 0;
+}
+
+static void *unregister(void *arg)
+{
+	assert_int_equal(mirror_unregister(arg), 0);
+	return NULL;
+}
+
+/* A thread that is not there does not finish what it has begun. */
+static void child_of_one_that_unregisters(void **state)
+{
+	static const struct hmm_mirror_ops hold_ops = {
+		.sync_cpu_device_pagetables = hold_inside,
+	};
+	struct hmm_mirror mirror = { .ops = &hold_ops };
+	char *p = map_touched(1);
+	struct hmm_range range;
+	pthread_t thread;
+	uint64_t pfn;
+	pid_t pid;
+
+	(void)state;
+	hold = true;
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&mirror, mm), 0);
+	mmap_write_unlock(mm);
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	assert_int_equal(range_fault(&range, mm), 1);
+	munmap(p, PAGE);
+	while (!__atomic_load_n(&held, __ATOMIC_ACQUIRE))
+		usleep(100);
+	pthread_create(&thread, NULL, unregister, &mirror);
+	while (!__atomic_load_n(&mirror.leaving, __ATOMIC_RELAXED))
+		usleep(100);
+	pid = fork();
+	if (!pid) {
+		CHECK(hmm_mirror_unregister(&mirror) == 0);
+		_exit(0);
+	}
+	assert_child(pid);
+	__atomic_store_n(&hold, false, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	hmm_range_unregister(&range);
+}
+
 static void use_after_raw_clone(struct hmm_range *range, char *p)
 {
 	struct vm_area_struct vma;
@@ -349,6 +405,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FORK(child_is_dead_and_can_attach),
+		FORK(child_of_one_that_unregisters),
 		FORK(raw_clone_child_is_dead),
 		FORK(first_thread_may_be_gone),
 		FORK(fork_invalidates_the_parent),

@@ -413,6 +413,61 @@ static void rule_08_unregister_against_callbacks(void **state)
 	hmm_range_unregister(&range);
 }
 
+struct contender {
+	struct hmm_mirror *mirror;
+	int ret;
+	bool done;
+};
+
+static void *contend(void *arg)
+{
+	struct contender *c = arg;
+
+	c->ret = mirror_unregister(c->mirror);
+	__atomic_store_n(&c->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Of two threads one does it, since the mirror has one pin; the other is told. */
+static void rule_08_unregister_by_two_threads(void **state)
+{
+	static const struct hmm_mirror_ops hold_ops = {
+		.sync_cpu_device_pagetables = hold_inside,
+	};
+	struct nasty n = { .mirror.ops = &hold_ops, .hold = true };
+	struct contender c[2] = { { .mirror = &n.mirror },
+				  { .mirror = &n.mirror } };
+	char *p = map_touched(1);
+	unsigned int pins = mm->pins;
+	struct hmm_range range;
+	pthread_t thread[2];
+	uint64_t pfn;
+	int i, loser;
+
+	(void)state;
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&n.mirror, mm), 0);
+	mmap_write_unlock(mm);
+	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
+	assert_int_equal(range_snapshot(&range, mm), 1);
+	munmap(p, PAGE);
+	while (!__atomic_load_n(&n.in, __ATOMIC_ACQUIRE))
+		usleep(100);
+	for (i = 0; i < 2; i++)
+		pthread_create(&thread[i], NULL, contend, &c[i]);
+	/* While the callback runs nobody else can be done. */
+	for (i = 0; !__atomic_load_n(&c[i].done, __ATOMIC_ACQUIRE); i = !i)
+		usleep(100);
+	loser = i;
+	__atomic_store_n(&n.hold, false, __ATOMIC_RELEASE);
+	for (i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	assert_int_equal(c[loser].ret, -EBUSY);
+	assert_int_equal(c[!loser].ret, 0);
+	hmm_range_unregister(&range);
+	assert_int_equal(mm->pins, pins);
+}
+
 static void *attach_thread(void *arg)
 {
 	struct mm_struct *other = NULL;
@@ -1080,6 +1135,7 @@ int main(void)
 		RULE(rule_07_dead_wins),
 		RULE(rule_07_dead_wins_while_attached),
 		RULE(rule_08_unregister_against_callbacks),
+		RULE(rule_08_unregister_by_two_threads),
 		RULE(rule_09_racing_creators),
 		RULE(rule_10_disjoint_changes_do_not_matter),
 		RULE(rule_11_overlap_is_half_open),
