@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "addr_set.h"
+#include "line.h"
 #include "madvise_wait.h"
 #include "own_fd.h"
 #include "source.h"
@@ -530,11 +531,11 @@ struct smap {
 /* The next vma of an open smaps; false at the end. */
 static bool next_smap(FILE *smaps, struct smap *s)
 {
-	char line[512];
+	char line[HMM_LINE];
 	unsigned long kb;
 
 	*s = (struct smap){ 0 };
-	while (fgets(line, sizeof(line), smaps)) {
+	while (hmm_next_line(smaps, line)) {
 		if (!s->end) {
 			sscanf(line, "%lx-%lx ", &s->start, &s->end);
 		} else if (sscanf(line, "KernelPageSize: %lu", &kb) == 1) {

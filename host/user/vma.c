@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "line.h"
 #include "mm.h"
 #include "uncancelled.h"
 
@@ -24,8 +25,6 @@ struct procmap_query {
 };
 #define PROCMAP_QUERY _IOWR('f', 17, struct procmap_query)
 #define PROCMAP_QUERY_COVERING_OR_NEXT 0x10
-
-#define LINE 512
 
 /* What hmm_find_vma() tells. */
 #define HMM_VM_ALL                                                  \
@@ -94,12 +93,12 @@ static bool parse(const char *line, struct found *f)
 static int scan(unsigned long addr, struct found *f)
 {
 	FILE *maps = fopen("/proc/thread-self/maps", "re");
-	char line[LINE];
+	char line[HMM_LINE];
 	int ret = -ENOENT;
 
 	if (!maps)
 		return -errno;
-	while (ret && fgets(line, sizeof(line), maps))
+	while (ret && hmm_next_line(maps, line))
 		if (parse(line, f) && f->vma.end > addr)
 			ret = 0;
 	/* An end that is none must not pass for a hole. */
@@ -118,12 +117,12 @@ static bool smaps_says_special(unsigned long start)
 {
 	FILE *smaps = fopen("/proc/thread-self/smaps", "re");
 	bool found = false, ret = false;
-	char line[LINE];
+	char line[HMM_LINE];
 	struct found f;
 
 	if (!smaps)
 		return true;
-	while (fgets(line, sizeof(line), smaps)) {
+	while (hmm_next_line(smaps, line)) {
 		if (parse(line, &f)) {
 			if (found)
 				break;
@@ -222,13 +221,13 @@ static void add_device(struct hmm_vmas *v, dev_t dev)
 static bool find_vvar(struct hmm_vmas *v)
 {
 	FILE *maps = fopen("/proc/thread-self/maps", "re");
-	char line[LINE];
+	char line[HMM_LINE];
 	struct found f;
 	bool ret;
 
 	if (!maps)
 		return false;
-	while (fgets(line, sizeof(line), maps)) {
+	while (hmm_next_line(maps, line)) {
 		if (!strstr(line, "[vvar") || !parse(line, &f))
 			continue;
 		if (!v->vvar_end)
@@ -242,7 +241,9 @@ static bool find_vvar(struct hmm_vmas *v)
 
 void hmm_vmas_open(struct mm_struct *mm)
 {
-	static const char *const paths[] = { "/dev", "/sys", "/proc" };
+	/* In a container /dev may be a tmpfs, and each device another's node. */
+	static const char *const paths[] = { "/dev", "/dev/null", "/sys",
+					     "/proc" };
 	struct hmm_vmas *v = &mm->vmas;
 	struct stat st;
 	unsigned int i;

@@ -13,7 +13,7 @@ struct mm_struct;
 /* The pages that were read last were ours alone, so they may be written. */
 #define HMM_VMA_OWNED 0x40u
 
-#define HMM_VMA_DEVICES 4
+#define HMM_VMA_DEVICES 5
 
 struct hmm_vmas {
 	struct hmm_own_fd maps;
