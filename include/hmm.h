@@ -562,7 +562,8 @@ int hmm_find_vma(struct mm_struct *mm, unsigned long addr,
 /*
  * The mmap lock of libhmm: it keeps @mm attached.  It excludes other users of
  * the library, not the kernel: memory changes under it, which is what ranges
- * are for.  All four do nothing on an mm that died by fork.
+ * are for.  Who reads waits for who waits to write, so no thread may read-lock
+ * it twice.  All four do nothing on an mm that died by fork.
  */
 void mmap_read_lock(struct mm_struct *mm);
 void mmap_read_unlock(struct mm_struct *mm);

@@ -127,6 +127,16 @@ void mmap_assert_write_locked(struct mm_struct *mm)
 #define COUNT(n, by) ((void)0)
 #endif
 
+/*
+ * As with the kernel's, who comes to read waits for who waits to write already:
+ * else threads that always fault for a device would keep him out for good.
+ */
+static void mmap_init_lock(struct mm_struct *mm)
+{
+	mm->mmap_lock = (pthread_rwlock_t)
+		PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+}
+
 void mmap_read_lock(struct mm_struct *mm)
 {
 	if (READ_ONCE(mm->forked))
@@ -318,7 +328,7 @@ static struct mm_struct *get_unused(void)
 	if (!mm)
 		return NULL;
 	/* Once: whoever comes late takes it, whatever became of the mm. */
-	pthread_rwlock_init(&mm->mmap_lock, NULL);
+	mmap_init_lock(mm);
 	pthread_mutex_lock(&registry);
 	mm->next = mms;
 	mms = mm;
@@ -381,7 +391,7 @@ static int mm_attach(struct mm_struct *mm, const struct hmm_source_ops *ops,
 	hmm_events_forget_self();
 	/* A thread that no longer exists may have held it. */
 	if (mm->forked)
-		pthread_rwlock_init(&mm->mmap_lock, NULL);
+		mmap_init_lock(mm);
 	mm->forked = false;
 	mm->private_files = opts->private_files;
 	mm->shared = is_shared(opts);

@@ -60,7 +60,6 @@ int sim_once(pthread_once_t *once, void (*fn)(void));
 #define pthread_mutex_destroy(m) ((void)(m))
 #define pthread_mutex_lock(m) sim_mutex_lock(m, "lock " #m)
 #define pthread_mutex_unlock(m) sim_mutex_unlock(m, "unlock " #m)
-#define pthread_rwlock_init(m, attr) sim_zero(m, sizeof(*(m)))
 #define pthread_rwlock_rdlock(m) sim_rwlock_lock(m, 0, "read-lock " #m)
 #define pthread_rwlock_wrlock(m) sim_rwlock_lock(m, 1, "write-lock " #m)
 #define pthread_rwlock_unlock(m) sim_rwlock_unlock(m)

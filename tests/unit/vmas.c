@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
-/*
- * vmas.c - vmas are found where names and file systems are out of the ordinary
- *
- * check: once
- */
+/* vmas.c - vmas are found where names and file systems are out of the ordinary */
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
@@ -72,8 +68,10 @@ static int in_container(const char *dir)
 			strerror(errno));
 		return SKIPPED;
 	}
-	if (hmm_mm_attach(&mm, NULL) || mm->src->ops->vma)
+	if (hmm_mm_attach(&mm, NULL) || mm->src->ops->vma) {
+		fprintf(stderr, "skip: no source that leaves it to libhmm\n");
 		return SKIPPED;
+	}
 	for (i = 0; i < mm->vmas.nr_devices; i++)
 		if (mm->vmas.devices[i] == node.st_dev)
 			return !is_found_special(mm);
