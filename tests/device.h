@@ -36,6 +36,17 @@ static inline struct dmirror_stats stats_of(struct dmirror *dm)
 	return stats;
 }
 
+/* As long as a callback runs, if this takes more than the library waits. */
+static inline int device_destroy(struct dmirror *dm)
+{
+	int ret;
+
+	do
+		ret = dmirror_destroy(dm);
+	while (ret == -ETIMEDOUT);
+	return ret;
+}
+
 /* A driver gives up when a change takes longer than a second to end. */
 static inline int run_patiently(struct dmirror *dm, struct dmirror_op *op)
 {

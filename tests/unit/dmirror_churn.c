@@ -41,7 +41,7 @@ static void under_changes(void **state)
 	assert_true(stats.verified > 0);
 	assert_int_equal(stats.undecided, 0);
 	assert_int_equal(stats.refused, 0);
-	assert_int_equal(dmirror_destroy(dm), 0);
+	assert_int_equal(device_destroy(dm), 0);
 }
 
 /* ---- Between a fault and its installation --------------------------------- */
@@ -107,7 +107,7 @@ static void what_changed_is_not_installed(void **state)
 		pthread_join(reader[i].thread, NULL);
 	print_message("%lu changed in between\n", stats_of(dm).retries_valid);
 	assert_not_stale(dm);
-	assert_int_equal(dmirror_destroy(dm), 0);
+	assert_int_equal(device_destroy(dm), 0);
 	munmap(p, 16 * PAGE);
 }
 
@@ -120,8 +120,10 @@ static void nothing_is_left(void **state)
 
 	(void)state;
 	for (i = 1; i < 100; i++) {
-		assert_int_equal(dev_fill(dm, p, (uint8_t)i, LEN), 0);
-		assert_true(stats_of(dm).mapped_bytes >= LEN);
+		/* Again, if some of it is gone already: it was moved. */
+		do
+			assert_int_equal(dev_fill(dm, p, (uint8_t)i, LEN), 0);
+		while (stats_of(dm).mapped_bytes < LEN);
 		munmap(p, LEN);
 		settle(mm);
 		assert_int_equal(stats_of(dm).mapped_bytes, 0);
@@ -133,7 +135,7 @@ static void nothing_is_left(void **state)
 	}
 	assert_true(stats_of(dm).invalidated_pages >= 99 * PAGES);
 	assert_not_stale(dm);
-	assert_int_equal(dmirror_destroy(dm), 0);
+	assert_int_equal(device_destroy(dm), 0);
 	munmap(p, 2 * LEN);
 }
 
@@ -152,12 +154,12 @@ static void two_devices(void **state)
 	}
 	assert_not_stale(a);
 	/* One goes, and the other one does not mind. */
-	assert_int_equal(dmirror_destroy(a), 0);
+	assert_int_equal(device_destroy(a), 0);
 	for (i = 0; i < 100; i++)
 		assert_true(tolerable(random_op(b, churn.p, &seed)));
 	churn_stop(&churn);
 	assert_not_stale(b);
-	assert_int_equal(dmirror_destroy(b), 0);
+	assert_int_equal(device_destroy(b), 0);
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
