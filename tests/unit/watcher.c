@@ -113,7 +113,7 @@ static void a_mirror_is_told_of_what_it_may_have(void **state)
 {
 	struct mm_struct *mm = attach_fake();
 	struct hmm_mirror mirror = { .ops = &ops };
-	unsigned int i;
+	unsigned int i, n;
 
 	(void)state;
 	mmap_write_lock(mm);
@@ -124,11 +124,12 @@ static void a_mirror_is_told_of_what_it_may_have(void **state)
 	change(mm, PAGE, FAR);
 	change(mm, 0, ~0ul);
 	change(mm, PAGE, 2 * PAGE);
-	while (__atomic_load_n(&nr_seen, __ATOMIC_ACQUIRE) == 0 ||
-	       seen[nr_seen - 1].end != 2 * PAGE)
+	/* Until the last of them. */
+	while (!(n = __atomic_load_n(&nr_seen, __ATOMIC_ACQUIRE)) ||
+	       seen[n - 1].end != 2 * PAGE)
 		usleep(1000);
-	assert_int_equal(nr_seen, 3);
-	for (i = 0; i < nr_seen; i++) {
+	assert_int_equal(n, 3);
+	for (i = 0; i < n; i++) {
 		assert_true(seen[i].start < seen[i].end);
 		assert_true(seen[i].end <= TASK_SIZE);
 	}
