@@ -360,6 +360,13 @@ static void uring_step(struct worker *w)
 	do
 		ret = io_uring_submit(ring);
 	while (ret == -EINTR);
+	if (ret != 1) {
+		/* No memory; what was not taken will not complete. */
+		io_uring_queue_exit(ring);
+		ring = NULL;
+		tally(uring_tally, false);
+		return;
+	}
 	do
 		ret = io_uring_wait_cqe(ring, &cqe);
 	while (ret == -EINTR);
