@@ -168,7 +168,7 @@ run()
 	[ "$f" = 0 ] || sed 's/^/    /' "$log" | tail -n 100
 	sed -n "s|^fail ||p" "$TMP/count" | while read -r case; do
 		echo "  $name: $case"
-		around "$case" "$log" | tail -n 15 | sed 's/^/    | /'
+		around "$case" "$log" | tail -n 20 | sed 's/^/    | /'
 	done >>"$LOGS/failed"
 	sed -n "s|^skip |  $name: |p" "$TMP/count" >>"$LOGS/skipped"
 }

@@ -114,18 +114,21 @@ report()
 		splats "$out" "$test" >"$out/splats" &&
 			echo "not ok $version $test: the kernel's log" \
 				>>"$out/cases"
-		cat "$out/cases"
+		grep -v '^not ok' "$out/cases"
 		if grep -q '^not ok' "$out/cases"; then
-			tail -n 40 "$log" | sed 's/^/    /'
+			# Right before the names, for who wants to know why.
+			grep -vE '^(# )?(ok|skip) | OK |RUN  ' "$log" |
+				tail -n 40 | sed 's/^/    /'
 			sed 's/^/    /' "$out/splats"
+			grep '^not ok' "$out/cases"
 		fi
 	done
 	# Between the tests, after the last one, and whether there was an end.
 	sed '/qemu: begin/,/qemu: end/d' "$out/console" |
 		complaints "$SPLAT|qemu: no" >"$out/splats"
 	if [ ! -f "$out/done" ] || [ -s "$out/splats" ]; then
-		echo "not ok $version: the guest did not end well"
 		tail -n 60 "$out/console" | sed 's/^/    /'
+		echo "not ok $version: the guest did not end well"
 	fi
 }
 
