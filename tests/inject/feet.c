@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../blocked.h"
 #include "bench.h"
 #include "madvise_wait.h"
 #include "plan.h"
@@ -180,20 +181,6 @@ static void *blocked(void *arg)
 	p[PAGE] = 1;
 	madvise(p, PAGE, MADV_DONTNEED);
 	return NULL;
-}
-
-static bool is_blocked(pid_t tid)
-{
-	char path[64], state = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	file = fopen(path, "re");
-	if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-		state = 0;
-	if (file)
-		fclose(file);
-	return state == 'D';
 }
 
 static pid_t other_thread(void)

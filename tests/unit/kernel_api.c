@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
+#include "blocked.h"
 #include "kernel/hmm_selftest.h"
 #include "support.h"
 
@@ -128,21 +129,6 @@ static void *discard_page(void *p)
 	return NULL;
 }
 
-/* Asleep, and not to be woken by a signal: in the kernel's wait, that is. */
-static bool sleeps_deeply(int tid)
-{
-	char path[64], state = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	file = fopen(path, "re");
-	if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-		state = 0;
-	if (file)
-		fclose(file);
-	return state == 'D';
-}
-
 /* What a wait says that began during a change, and could go on after it. */
 static long wait_during_a_change(unsigned long ms)
 {
@@ -162,7 +148,7 @@ static long wait_during_a_change(unsigned long ms)
 		usleep(1000);
 	__atomic_store_n(&w.go, 1, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&w.done, __ATOMIC_ACQUIRE) &&
-	       !sleeps_deeply(w.tid))
+	       !is_blocked(w.tid))
 		usleep(1000);
 	call(ST_UNSTICK, 0);
 	pthread_join(waits, NULL);

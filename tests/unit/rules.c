@@ -366,21 +366,37 @@ static void *unregister_thread(void *arg)
 	return (void *)(uintptr_t)__atomic_load_n(&n->in, __ATOMIC_ACQUIRE);
 }
 
+/* The mirror's callback is running when this returns, until it is let go. */
+static void hold_a_callback(struct nasty *n, struct hmm_range *range,
+			    uint64_t *pfn)
+{
+	static const struct hmm_mirror_ops ops = {
+		.sync_cpu_device_pagetables = hold_inside,
+	};
+	char *p = map_touched(1);
+
+	*n = (struct nasty){ .mirror.ops = &ops, .hold = true };
+	mmap_write_lock(mm);
+	assert_int_equal(hmm_mirror_register(&n->mirror, mm), 0);
+	mmap_write_unlock(mm);
+	range_start(range, mm, p, 1, pfn, DEV_VALID);
+	assert_int_equal(range_snapshot(range, mm), 1);
+	munmap(p, PAGE);
+	while (!__atomic_load_n(&n->in, __ATOMIC_ACQUIRE))
+		usleep(100);
+}
+
 /* Unregister waits for a callback, and refuses from inside one. */
 static void rule_08_unregister_against_callbacks(void **state)
 {
 	static const struct hmm_mirror_ops inside_ops = {
 		.sync_cpu_device_pagetables = unregister_inside,
 	};
-	static const struct hmm_mirror_ops hold_ops = {
-		.sync_cpu_device_pagetables = hold_inside,
-	};
 	struct hmm_update update = { .start = PAGE,
 				     .end = 2 * PAGE,
 				     .blockable = true };
 	struct nasty n = { .mirror.ops = &inside_ops, .ret = 1 };
 	struct hmm_range range;
-	char *p = map_touched(1);
 	pthread_t thread;
 	uint64_t pfn;
 	void *inside;
@@ -393,15 +409,7 @@ static void rule_08_unregister_against_callbacks(void **state)
 	assert_int_equal(n.ret, -EDEADLK);
 	assert_int_equal(mirror_unregister(&n.mirror), 0);
 
-	n = (struct nasty){ .mirror.ops = &hold_ops, .hold = true };
-	mmap_write_lock(mm);
-	assert_int_equal(hmm_mirror_register(&n.mirror, mm), 0);
-	mmap_write_unlock(mm);
-	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
-	assert_int_equal(range_snapshot(&range, mm), 1);
-	munmap(p, PAGE);
-	while (!__atomic_load_n(&n.in, __ATOMIC_ACQUIRE))
-		usleep(100);
+	hold_a_callback(&n, &range, &pfn);
 	pthread_create(&thread, NULL, unregister_thread, &n);
 	usleep(10000);
 	__atomic_store_n(&n.hold, false, __ATOMIC_RELEASE);
@@ -429,13 +437,9 @@ static void *contend(void *arg)
 /* Of two threads one does it, since the mirror has one pin; the other is told. */
 static void rule_08_unregister_by_two_threads(void **state)
 {
-	static const struct hmm_mirror_ops hold_ops = {
-		.sync_cpu_device_pagetables = hold_inside,
-	};
-	struct nasty n = { .mirror.ops = &hold_ops, .hold = true };
+	struct nasty n;
 	struct contender c[2] = { { .mirror = &n.mirror },
 				  { .mirror = &n.mirror } };
-	char *p = map_touched(1);
 	unsigned int pins = mm->pins;
 	struct hmm_range range;
 	pthread_t thread[2];
@@ -443,14 +447,7 @@ static void rule_08_unregister_by_two_threads(void **state)
 	int i, loser;
 
 	(void)state;
-	mmap_write_lock(mm);
-	assert_int_equal(hmm_mirror_register(&n.mirror, mm), 0);
-	mmap_write_unlock(mm);
-	range_start(&range, mm, p, 1, &pfn, DEV_VALID);
-	assert_int_equal(range_snapshot(&range, mm), 1);
-	munmap(p, PAGE);
-	while (!__atomic_load_n(&n.in, __ATOMIC_ACQUIRE))
-		usleep(100);
+	hold_a_callback(&n, &range, &pfn);
 	for (i = 0; i < 2; i++)
 		pthread_create(&thread[i], NULL, contend, &c[i]);
 	/* While the callback runs nobody else can be done. */
